@@ -1,0 +1,43 @@
+"""The `wirework` program: which commands there are."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from wirework.cli.circuits import discover, validate, view
+from wirework.cli.info import info
+from wirework.cli.tasks import tasks
+from wirework.cli.train import train
+
+app = typer.Typer(
+    name="wirework",
+    help="Models you can read: train a weight-sparse transformer, find the circuit behind one "
+    "behaviour, test it, look at it.",
+    epilog="First steps: wirework train tiny --out runs/tiny",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wirework {metadata.version('wirework')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Models you can read."""
+
+
+for command in (train, discover, validate, view, info):
+    app.command()(command)
+app.add_typer(tasks, name="tasks")

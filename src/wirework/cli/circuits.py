@@ -1,0 +1,166 @@
+"""`wirework discover | validate | view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wirework.cli.options import JSON, RESUME, SEED, SETTINGS
+from wirework.cli.session import Session, keep_memory, session
+
+if TYPE_CHECKING:
+    from wirework.circuit import Circuit
+
+CIRCUIT = Annotated[Path, typer.Argument(help="A .circuit file.")]
+MODEL = Annotated[str, typer.Option("--model", help="The run in which the circuit was found.")]
+
+
+def discover(
+    model: Annotated[str, typer.Argument(help="A run, RUN@STEP, or a checkpoint folder.")],
+    task: Annotated[str, typer.Argument(help="A shipped task or a file of your own.")],
+    out: Annotated[Path, typer.Option("--out", help="The .circuit file to write.")],
+    target_loss: Annotated[float, typer.Option(help="Task loss in nats to meet.")] = 0.15,
+    settings: SETTINGS = None,
+    seed: SEED = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Search from this many seeds; keep the fewest edges.")
+    ] = 1,
+    unlearned_ok: Annotated[
+        bool, typer.Option("--unlearned-ok", help="Go on though the model misses the target.")
+    ] = False,
+    resume: RESUME = False,
+    as_json: JSON = False,
+) -> None:
+    """Find the smallest circuit that carries a task.
+
+    Example: wirework discover runs/tiny python/single_double_quote --out runs/tiny/quote.circuit
+    """
+    with session(as_json) as run:
+        keep_memory()
+        from wirework.discovery import DiscoveryConfig, discover
+        from wirework.tasks import load_task
+        from wirework.tasks.check import refuse_local
+        from wirework.training.runs import count_models, load_checkpoint
+
+        config = DiscoveryConfig.parse({"target_loss": target_loss}).override(settings or [])
+        asked = load_task(task)
+        checkpoint = load_checkpoint(model)
+        refuse_local(asked, checkpoint.tokenizer, count_models(model))
+        out = _circuit_path(out)
+        found = []
+        for number in range(seed, seed + seeds):
+            state = _state_path(out, number)
+            if not resume:
+                state.unlink(missing_ok=True)
+            found.append(
+                discover(
+                    checkpoint, asked, config, seed=number, state=state,
+                    unlearned_ok=unlearned_ok, start=run.progress,
+                )
+            )  # fmt: skip
+            _tell_found(run, number, found[-1])
+        best = min(found, key=lambda circuit: (circuit.n_edges, circuit.n_nodes))
+        best.save(out)
+        for number in range(seed, seed + seeds):
+            _state_path(out, number).unlink(missing_ok=True)
+        _show_found(run, out, best, found)
+
+
+def _circuit_path(out: Path) -> Path:
+    return out if out.suffix == ".circuit" else out.with_name(out.name + ".circuit")
+
+
+def _state_path(out: Path, seed: int) -> Path:
+    return out.with_name(f".{out.stem}.seed-{seed}.state")
+
+
+def _tell_found(run: Session, seed: int, circuit: Circuit) -> None:
+    loss, accuracy = circuit.losses["task_loss"], circuit.losses["task_accuracy"]
+    run.tell(
+        f"seed {seed}: {circuit.n_nodes} nodes, {circuit.n_edges} edges, "
+        f"task_loss {loss:.3f}, task_accuracy {accuracy:.3f}"
+    )
+
+
+def _show_found(run: Session, out: Path, best: Circuit, found: list[Circuit]) -> None:
+    from statistics import median
+
+    edges = [circuit.n_edges for circuit in found]
+    lines = [str(best), f"  saved as           {out}"]
+    if len(found) > 1:
+        lines.append(f"  edges by seed      {edges}, median {median(edges):g}")
+    value: dict[str, Any] = {**best.info(), "circuit": str(out), "edges_by_seed": edges}
+    run.show("\n".join(lines), {**value, "median_edges": median(edges)})
+
+
+def validate(
+    circuit: CIRCUIT,
+    model: MODEL,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the report as JSON.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Random circuits to compare with.")] = 200,
+    seed: SEED = 0,
+    as_json: JSON = False,
+) -> None:
+    """Test a circuit against its model; exit code 1 if a bar is missed.
+
+    Example: wirework validate quote.circuit --model runs/tiny --out report.json
+    """
+    with session(as_json) as run:
+        keep_memory()
+        from wirework.circuit import Circuit
+        from wirework.training import load_checkpoint
+        from wirework.validation import validate
+
+        report = validate(
+            Circuit.load(circuit), load_checkpoint(model), seed=seed, draws=draws,
+            start=run.progress,
+        )  # fmt: skip
+        if out is not None:
+            report.save(out)
+        run.show(str(report), report.to_json())
+        if not report.passed:
+            raise typer.Exit(1)
+
+
+def view(
+    circuit: CIRCUIT,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="The HTML file to write (default: beside).")
+    ] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="A validation report.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Adds each node's strongest text examples.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Pairs of the task to show.")] = 12,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Draw a circuit as one HTML page that needs no network.
+
+    Example: wirework view quote.circuit --model runs/tiny --export quote.html
+    """
+    with session(as_json) as run:
+        from wirework.circuit import Circuit
+        from wirework.core import Report
+        from wirework.viewer import export_page
+
+        found = Circuit.load(circuit)
+        page = export or circuit.with_suffix(".html")
+        evidence = None if model is None else _evidence(run, found, model)
+        loaded = None if report is None else Report.load(report)
+        export_page(page, found, report=loaded, evidence=evidence, examples=examples)
+        run.show(f"{page}: {page.stat().st_size / 1e6:.2f} MB", {"page": str(page)})
+        if open_:
+            typer.launch(page.resolve().as_uri())
+
+
+def _evidence(run: Session, circuit: Circuit, model: str) -> dict[str, Any]:
+    from wirework.explain import top_examples
+    from wirework.training.runs import load_checkpoint, training_windows
+
+    checkpoint = load_checkpoint(model)
+    windows = training_windows(model, checkpoint.config.context)
+    found = top_examples(circuit, checkpoint, windows, seed=0, start=run.progress)
+    return found.to_json()

@@ -1,0 +1,4 @@
+"""Finding circuits: gate training, discretisation, calibration, extraction."""
+
+from wirework.discovery.config import DiscoveryConfig as DiscoveryConfig
+from wirework.discovery.discover import discover as discover

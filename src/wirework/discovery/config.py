@@ -1,0 +1,36 @@
+"""What a search for a circuit may be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from wirework.core import Config
+
+
+class DiscoveryConfig(Config):
+    """Gate training and discretisation (weight_sparse_paper.md §4, Table 2 search centres).
+
+    `target_loss`: two-sided task loss in nats on `select`. `coefficient`: loss per open node.
+    `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate,
+    `after` only for the chosen one (published). `clean_up`: cut nodes that the target can spare
+    after discretisation, by their exact effect (published: by hand).
+    """
+
+    target_loss: float = Field(0.15, gt=0)
+    steps: int = Field(300, ge=1)
+    batch: int = Field(32, ge=1)
+    coefficient: float = Field(1e-4, ge=0)
+    lr: float = Field(3e-3, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    weight_decay: float = Field(1e-3, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    clip_rms: float = Field(1.0, gt=0)
+    init_bias: float = 0.1
+    init_noise: float = Field(0.01, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    calibrate: Literal["during", "after"] = "during"
+    clean_up: bool = True
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,0 +1,157 @@
+"""Drawing a model by hand: weights set one by one, everything else zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wirework.ablation import MEAN_PRETRAINING
+from wirework.core import Node, Site
+from wirework.core.names import FINAL
+from wirework.data import Tokenizer
+from wirework.model import Checkpoint, ModelConfig, Transformer, reference_means
+from wirework.model.layers import Layer
+from wirework.tasks import Task
+
+REFERENCE = "every token of the prompts in `fit`, both sides"
+
+QKV = ("attn.q", "attn.k", "attn.v")
+
+_WIDTH = 16
+"""The residual width for which the weights are chosen; gains make other widths behave alike."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A model made by hand, with a task that it does.
+
+    `ablation`: what cut nodes are held at; `reference`: the text behind the means. `parts`: the
+    nodes by what they were made for. Which of them a minimal circuit needs is for
+    `minimal_circuits` to say, not for the names.
+    """
+
+    checkpoint: Checkpoint
+    task: Task
+    ablation: str
+    reference: str
+    active: tuple[Node, ...]
+    parts: dict[str, Node] = field(default_factory=dict)
+
+    def nodes(self, *names: str) -> frozenset[Node]:
+        """The nodes of some parts."""
+        return frozenset(self.parts[name] for name in names)
+
+
+class Draft:
+    """A model whose weights are all zero until they are wired.
+
+    Channels are taken at random places, so that no node is found by its index.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, seed: int, *, size: int, **switches: Any) -> None:
+        assert size >= _WIDTH and size % 8 == 0, "a residual width of 16, 24, …"
+        self.tokenizer = tokenizer
+        self.random = np.random.default_rng(seed)
+        self.parts: dict[str, Node] = {}
+        self.model = Transformer(
+            ModelConfig.parse(
+                {
+                    "vocab_size": tokenizer.vocab_size,
+                    "d_model": size,
+                    "n_head": size // 8,
+                    "d_head": 8,
+                    "d_mlp": 2 * size,
+                    "bigram": "none",
+                    **switches,
+                }
+            )
+        )
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                gain = (_WIDTH / size) ** 0.5 if "position" not in name else 1.0
+                parameter.fill_(gain if name.endswith("gain") else 0.0)
+        self._free: dict[str, list[int]] = {}
+
+    def channel(self, kind: str = "residual", head: int | None = None) -> int:
+        """A channel that nothing uses yet: of the residual, of a head's q, k or v, a neuron."""
+        width = self.model.config.width(kind) if kind != "residual" else self.model.config.d_model
+        if kind not in self._free:
+            self._free[kind] = [int(i) for i in self.random.permutation(width)]
+        free = self._free[kind]
+        mine = [i for i in free if head is None or i // self.model.config.d_head == head]
+        free.remove(mine[0])
+        return mine[0]
+
+    def head(self) -> int:
+        """A head at random."""
+        return int(self.random.integers(self.model.config.n_head))
+
+    def node(self, name: str, site: str, index: int) -> Node:
+        """Give a node the name of a part."""
+        found = Node(Site.parse(site), index)
+        assert name not in self.parts, name
+        self.parts[name] = found
+        return found
+
+    def embed(self, tokens: Iterable[int], channel: int, value: float) -> None:
+        with torch.no_grad():
+            self.model.embedding.weight[list(tokens), channel] = value
+
+    def blur(self, tokens: Iterable[int], channels: int, height: float) -> None:
+        """Give each token small numbers of its own in channels that carry nothing else."""
+        places = [self.channel() for _ in range(channels)]
+        for token in tokens:
+            for place in places:
+                self.embed([token], place, float(self.random.uniform(-height, height)))
+
+    def wire(self, source: Node, target: Node, weight: float) -> None:
+        """Set one weight between two nodes of one layer."""
+        self._into(target)[target.index, source.index] = weight
+
+    def read_position(self, target: Node, column: int, weight: float) -> None:
+        """Set the weight from one concatenated position channel."""
+        self._into(target)[target.index, self.model.config.d_model + column] = weight
+
+    def bias(self, target: Node, value: float) -> None:
+        bias = self._linear(target).bias
+        assert bias is not None
+        bias.data[self._row(target)] = value
+
+    def unembed(self, token: int, source: Node, weight: float) -> None:
+        assert source.site.kind == FINAL
+        self.model.unembedding.weight.data[token, source.index] = weight
+
+    def _into(self, target: Node) -> Tensor:
+        weight = self._linear(target).weight.data
+        if target.site.kind in QKV:
+            weight = weight.chunk(3)[QKV.index(target.site.kind)]
+        return weight
+
+    def _row(self, target: Node) -> int:
+        first = QKV.index(target.site.kind) if target.site.kind in QKV else 0
+        return first * self.model.config.d_attn + target.index
+
+    def _linear(self, target: Node) -> torch.nn.Linear:
+        assert target.site.layer is not None
+        layer = self.model.layers[target.site.layer]
+        assert isinstance(layer, Layer)
+        if target.site.kind == "attn.out":
+            return layer.attn.out
+        if target.site.kind in QKV:
+            return layer.attn.qkv
+        return layer.mlp.write if target.site.kind == "mlp.out" else layer.mlp.read
+
+    def checkpoint(self, task: Task) -> Checkpoint:
+        """The model with its means over every token of the task's `fit` prompts."""
+        prompts = task.encode(self.tokenizer, self.model.config.context).fit
+        rows = [
+            torch.from_numpy(row[: last + 1])[None]
+            for row, last in zip(prompts.tokens, prompts.last, strict=True)
+        ]
+        means = reference_means(self.model, rows)
+        return Checkpoint(self.model, self.tokenizer, means, step=0)

@@ -1,0 +1,100 @@
+"""Planted: copy the previous token."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from wirework.data import Tokenizer
+from wirework.planted.active import active_nodes
+from wirework.ablation import MEAN_PRETRAINING
+from wirework.planted.draft import REFERENCE, Draft, Planted
+from wirework.tasks import Answers, Pair, Task
+
+LETTERS = {"a": (1, 1), "b": (1, -1), "c": (-1, 1), "d": (-1, -1)}
+"""Every letter with its two signs, which two residual channels carry."""
+
+_LONGEST = 12
+_SHARP = 52.0
+"""Attention score of the right position less that of the opposite one, times one half."""
+
+
+def copy_previous(*, size: int = 16, seed: int = 0) -> Planted:
+    """After a row of the letters a to d, name the one before the last.
+
+    One head looks one position back: positions are points on a circle of twelve, concatenated;
+    the query is the point of its own position turned back by one step, the key the point of its
+    position. Two value channels carry the letter's two signs. `size`: residual width.
+    """
+    task = letter_task(seed)
+    tokenizer = Tokenizer.train([f" {letter}" for letter in LETTERS] * 2, 300)
+    draft = Draft(
+        tokenizer, seed, size=size, n_layer=1, context=_LONGEST, sink=False,
+        position="concat", d_position=2, activation="relu",
+    )  # fmt: skip
+    head = draft.head()
+    _attend_back(draft, head)
+    tokens = {letter: tokenizer.encode(f" {letter}")[0] for letter in LETTERS}
+    for place, name in enumerate("xy"):
+        source, target = draft.channel(), draft.channel()
+        read = draft.node(f"read {name}", "0.attn.in", source)
+        value = draft.node(f"value {name}", "0.attn.v", draft.channel("attn.v", head))
+        write = draft.node(f"write {name}", "0.attn.out", target)
+        final = draft.node(f"final {name}", "final", target)
+        draft.wire(read, value, 0.6)
+        draft.wire(value, write, 1.0)
+        for letter, token in tokens.items():
+            draft.embed([token], source, LETTERS[letter][place])
+            draft.unembed(token, final, 1.5 * LETTERS[letter][place])
+    draft.blur(tokens.values(), 3, 0.4)
+    checkpoint = draft.checkpoint(task)
+    active = active_nodes(checkpoint, task)
+    return Planted(checkpoint, task, MEAN_PRETRAINING, REFERENCE, active, draft.parts)
+
+
+def _attend_back(draft: Draft, head: int) -> None:
+    turn = 2 * math.pi / _LONGEST
+    angles = turn * np.arange(_LONGEST)
+    assert draft.model.positions is not None
+    for column, wave in enumerate((np.cos, np.sin)):
+        for position, angle in enumerate(angles):
+            draft.model.positions.data[position, column] = float(wave(angle))
+    # The norm of a position makes its square 2, and d_head divides the score.
+    size = math.sqrt(_SHARP * math.sqrt(draft.model.config.d_head) / 2)
+    turned = ((math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn)))
+    for row in range(2):
+        query = draft.node(f"query {row}", "0.attn.q", head * 8 + row)
+        key = draft.node(f"key {row}", "0.attn.k", head * 8 + row)
+        draft.read_position(key, row, size)
+        for column in range(2):
+            draft.read_position(query, column, size * turned[row][column])
+
+
+def letter_task(seed: int, pairs: int = 24) -> Task:
+    """Rows of 5 to 12 letters; the longest stand in `report` only."""
+    random = np.random.default_rng(seed)
+    made: set[str] = set()
+
+    def pair(longest: int) -> Pair:
+        while True:
+            length = int(random.integers(5, longest + 1))
+            row = [str(letter) for letter in random.choice(list(LETTERS), length)]
+            right, wrong = (str(letter) for letter in random.choice(list(LETTERS), 2, replace=False))
+            texts = []
+            for letter in (right, wrong):
+                row[-2] = letter
+                texts.append("".join(f" {letter}" for letter in row))
+            if not made.intersection(texts):
+                made.update(texts)
+                return Pair(*texts, right, wrong, "long" if length > 10 else "short")
+
+    return Task(
+        name="planted/copy_previous",
+        description="Name the letter before the last one",
+        local=True,
+        answers={letter: Answers(tokens=(f" {letter}",)) for letter in LETTERS},
+        fit=tuple(pair(10) for _ in range(pairs)),
+        select=tuple(pair(10) for _ in range(pairs)),
+        report=tuple(pair(_LONGEST) for _ in range(pairs)),
+    )

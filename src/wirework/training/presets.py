@@ -1,0 +1,66 @@
+"""Named starting points; every field can be changed with `--set`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wirework.core.errors import unknown_choice
+from wirework.model import ModelConfig
+from wirework.sparsity import SparsityConfig
+from wirework.training.config import TrainConfig
+
+
+def tiny() -> TrainConfig:
+    """Minutes on two cores: two layers, 4% of the projected weights nonzero."""
+    return TrainConfig(
+        name="tiny",
+        steps=4000,
+        batch=32,
+        model=ModelConfig(
+            context=128, n_layer=2, d_model=128, n_head=8, d_head=16, d_mlp=512, bigram="frozen"
+        ),
+        sparsity=SparsityConfig(
+            lr=1e-2, epsilon=1e-8, gradient="clip", density=0.05, embedding_density=0.05,
+            anneal_stop=0.4,
+        ),
+        bigram_start="counts",
+        checkpoint_every=1000,
+        validate_every=200,
+    )  # fmt: skip
+
+
+def tiny_dense() -> TrainConfig:
+    """The dense baseline of `tiny`: the same code, every weight and activation free."""
+    base = tiny()
+    return base.replace(
+        name="tiny-dense",
+        model={**base.model.plain(), "afrac": 1.0},
+        sparsity={**base.sparsity.plain(), "density": 1.0, "embedding_density": 1.0},
+    )
+
+
+def small() -> TrainConfig:
+    """An hour or more on two cores: four layers, 1.5% nonzero."""
+    base = tiny()
+    return base.replace(
+        name="small",
+        steps=20000,
+        model={**base.model.plain(), "n_layer": 4, "d_model": 256, "n_head": 16, "d_mlp": 1024},
+        sparsity={**base.sparsity.plain(), "density": 1 / 64, "embedding_density": 1 / 16},
+        checkpoint_every=2000,
+        validate_every=500,
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "tiny": tiny,
+    "tiny-dense": tiny_dense,
+    "small": small,
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """Raises `preset-unknown`, naming the nearest right one."""
+    if name not in PRESETS:
+        raise unknown_choice("preset-unknown", "preset", name, PRESETS)
+    return PRESETS[name]()

@@ -1,0 +1,154 @@
+"""Everything that the page says about one circuit, as plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wirework.circuit import Circuit
+from wirework.core import Measure, Report
+from wirework.data import Tokenizer
+from wirework.tasks import Task
+from wirework.viewer.drawing import draw
+from wirework.viewer.evidence import show_evidence
+from wirework.viewer.examples import (
+    answer_sets,
+    chosen_pairs,
+    kept_heads,
+    largest_values,
+    show_examples,
+)
+from wirework.viewer.numbers import share, shown
+
+VERSION = 1
+
+
+def page_content(
+    circuit: Circuit,
+    *,
+    report: Report | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    examples: int = 12,
+) -> dict[str, Any]:
+    """The page's data. Raises `evidence-malformed`, `evidence-foreign`, and what the task stored
+    in the circuit raises where it does not fit the stored tokenizer."""
+    task = Task.from_json(circuit.task)
+    encoded = task.encode(Tokenizer.from_json(circuit.tokenizer), circuit.network.context)
+    found = show_examples(circuit, task, encoded.report, chosen_pairs(task, examples))
+    return {
+        "version": VERSION,
+        "title": task.name,
+        "sentence": _sentence(circuit, task),
+        "figures": _figures(circuit, task),
+        "details": _details(circuit),
+        "drawing": draw(circuit, answer_sets(task, encoded)),
+        "heads": [{"layer": layer, "head": head} for layer, head in kept_heads(circuit)],
+        "examples": found,
+        "largest": largest_values(circuit, found),
+        "silent": "" if circuit.runs_alone else _silent(circuit),
+        "report": None if report is None else _report(report),
+        "evidence": {} if evidence is None else show_evidence(circuit, evidence),
+    }
+
+
+def _sentence(circuit: Circuit, task: Task) -> str:
+    behaviour = task.description.strip().rstrip(".")
+    size = circuit.sizes
+    drawn = (
+        f"Drawn here is the part of a model that does it: {_count(size.nodes, 'channel')}, as boxes, "
+        f"joined by {_count(size.edges, 'weight')}, as lines. "
+        "Signals run from the tokens of a prompt on the left to the answer on the right."
+    )
+    return f"{behaviour}. {drawn}" if behaviour else drawn
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _figures(circuit: Circuit, task: Task) -> list[dict[str, str]]:
+    """What one wants to know first."""
+    size, losses = circuit.sizes, circuit.losses
+    raw = shown(losses.get("task_loss_raw"))
+    return [
+        {"label": "nodes", "value": f"{size.nodes:,}", "note": "channels kept"},
+        {"label": "edges", "value": f"{size.edges:,}", "note": "weights between them"},
+        {
+            "label": "task loss",
+            "value": shown(losses.get("task_loss")),
+            "note": f"nats per answer; {raw} before calibration",
+        },
+        {
+            "label": "accuracy",
+            "value": share(losses.get("task_accuracy")),
+            "note": f"of {2 * len(task.report):,} prompts held out",
+        },
+        {
+            "label": "full model",
+            "value": shown(losses.get("model_loss")),
+            "note": f"its task loss; accuracy {share(losses.get('model_accuracy'))}",
+        },
+    ]
+
+
+def _details(circuit: Circuit) -> list[dict[str, str]]:
+    """What stands beside: label, value, and in plain words what it is."""
+    size, scale = circuit.sizes, circuit.calibration
+    rows = [
+        ("embedding edges", f"{size.embedding_edges:,}",
+         "nonzero weights from tokens of the task's prompts to channels that are read"),
+        ("unembedding edges", f"{size.unembedding_edges:,}",
+         "nonzero weights from the last reads to answer tokens"),
+        ("shadow weights", f"{size.shadow_weights:,}",
+         "weights into cut channels: they decide who wins, and carry no signal"),
+    ]  # fmt: skip
+    if size.position_edges:
+        rows.append(("position edges", f"{size.position_edges:,}", "weights from positions"))
+    target = circuit.losses.get("target_loss")
+    if target is not None:
+        rows.append(("target loss", shown(target), "what the search had to meet"))
+    rows += [
+        ("calibration", f"× {shown(scale.scale)}, + {shown(scale.shift)}",
+         "scale and shift of the answer margin"),
+        ("model", f"{circuit.model_hash[:12]}, step {circuit.model_step:,}",
+         f"hash of its weights: {circuit.model_hash}"),
+        ("ablation", circuit.ablation, "what everything that was cut is held at"),
+        ("runs alone", "yes" if circuit.runs_alone else "no",
+         "whether the file computes its answers without the model"),
+    ]  # fmt: skip
+    return [{"label": label, "value": value, "note": note} for label, value, note in rows]
+
+
+def _silent(circuit: Circuit) -> str:
+    return (
+        f"This circuit was found under {circuit.ablation} ablation and cannot run without its "
+        "model, so the page holds no activations."
+    )
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "kind": report.kind,
+        "verdict": report.verdict,
+        "passed": report.passed,
+        "measures": [_measure(name, measure) for name, measure in report.measures.items()],
+    }
+
+
+def _measure(name: str, measure: Measure) -> dict[str, Any]:
+    interval = ""
+    if measure.low is not None and measure.high is not None:
+        interval = f"{shown(measure.low)} to {shown(measure.high)}"
+    bar = ""
+    if measure.bar is not None:
+        sign = {"higher": "≥ ", "lower": "≤ ", "neither": ""}[measure.better]
+        bar = f"{sign}{measure.bar:g}"
+    return {
+        "name": name,
+        "value": shown(measure.value),
+        "interval": interval,
+        "n": "" if measure.n is None else f"{measure.n:,}",
+        "bar": bar,
+        "passed": measure.passed,
+        "note": measure.note,
+    }

@@ -1,0 +1,28 @@
+"""What every test shares: no network, repeatable property tests, the browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from find_chromium import MISSING, find_chromium
+
+# The same examples on every run: a failure seen once is seen again.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    # Before any test imports the libraries that read these.
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MPLBACKEND="Agg")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """Path of the Chromium that browser tests drive."""
+    program = find_chromium()
+    assert program is not None, MISSING
+    return program

@@ -1,0 +1,235 @@
+"""Random small networks with every switch, random gates, and the whole thing in plain numpy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import erf
+
+from wirework.core import Site
+from wirework.core.names import sites
+from wirework.engine import Layer, Network, SiteGate, SparseMatrix
+
+Array = NDArray[np.float64]
+PLACES = (
+    "attn.in", "attn.q", "attn.k", "attn.v", "attn.out",
+    "mlp.in", "mlp.neuron", "mlp.out", "resid.attn", "resid.mlp",
+)  # fmt: skip
+D, HEADS, WIDTH, NEURONS, VOCAB, CONTEXT, D_POSITION = 10, 3, 2, 14, 9, 6, 4
+
+
+@dataclass(frozen=True)
+class Switches:
+    """One setting of every switch of the architecture, and a seed for its numbers."""
+
+    seed: int
+    n_layer: int
+    position: Literal["none", "add", "concat"]
+    sink: bool
+    bias: bool
+    bigram: bool
+    activation: Literal["gelu", "relu"]
+    topk: tuple[str, ...]
+    ties: bool
+
+
+def switches() -> st.SearchStrategy[Switches]:
+    return st.builds(
+        Switches,
+        seed=st.integers(0, 2**32 - 1),
+        n_layer=st.integers(1, 3),
+        position=st.sampled_from(["none", "add", "concat"]),
+        sink=st.booleans(),
+        bias=st.booleans(),
+        bigram=st.booleans(),
+        activation=st.sampled_from(["gelu", "relu"]),
+        topk=st.one_of(
+            st.just(()),
+            st.just(PLACES[:8]),
+            st.lists(st.sampled_from(PLACES), unique=True).map(tuple),
+        ),
+        ties=st.booleans(),
+    )
+
+
+def random_network(want: Switches) -> Network:
+    """About a third of the weights nonzero; with `ties`, rows are copied, some with turned sign."""
+    random = np.random.default_rng([want.seed, 1])
+
+    def vector(width: int) -> Array | None:
+        return random.normal(0, 0.3, width) if want.bias else None
+
+    def matrix(rows: int, cols: int) -> SparseMatrix:
+        dense = random.normal(0, 1, (rows, cols)) * (random.random((rows, cols)) < 0.35)
+        if want.ties:
+            twins = random.integers(rows, size=rows // 2)
+            dense[: rows // 2] = dense[twins] * random.choice([-1, 1], size=(rows // 2, 1))
+        return SparseMatrix.from_dense(dense)
+
+    def gain(width: int) -> Array:
+        return np.ones(width) if want.ties else random.uniform(0.5, 1.5, width)
+
+    extra = D_POSITION if want.position == "concat" else 0
+    flat = HEADS * WIDTH
+    layers = []
+    for _ in range(want.n_layer):
+        layers.append(
+            Layer(
+                attn_gain=gain(D),
+                q=matrix(flat, D + extra),
+                k=matrix(flat, D + extra),
+                v=matrix(flat, D + extra),
+                q_bias=vector(flat),
+                k_bias=vector(flat),
+                v_bias=vector(flat),
+                sink=random.normal(0, 1, HEADS) if want.sink else None,
+                attn_out=matrix(D, flat),
+                attn_out_bias=vector(D),
+                mlp_gain=gain(D),
+                mlp_in=matrix(NEURONS, D + extra),
+                mlp_in_bias=vector(NEURONS),
+                mlp_out=matrix(D, NEURONS),
+                mlp_out_bias=vector(D),
+                position_gain_attn=gain(extra) if extra else None,
+                position_gain_mlp=gain(extra) if extra else None,
+            )
+        )
+    tables = {"none": None, "add": (CONTEXT, D), "concat": (CONTEXT, D_POSITION)}
+    table = tables[want.position]
+    embedding = random.normal(0, 1, (VOCAB, D)) * (random.random((VOCAB, D)) < 0.5)
+    if want.ties:
+        embedding[:, : D // 3] = -embedding[:, D // 3 : 2 * (D // 3)]
+    widths = {"mlp.neuron": NEURONS, "attn.q": flat, "attn.k": flat, "attn.v": flat}
+    return Network(
+        n_head=HEADS,
+        d_head=WIDTH,
+        embedding=SparseMatrix.from_dense(embedding),
+        layers=tuple(layers),
+        final_gain=gain(D),
+        unembedding=matrix(VOCAB, D),
+        unembedding_bias=vector(VOCAB),
+        activation=want.activation,
+        topk={place: int(random.integers(1, widths.get(place, D) + 1)) for place in want.topk},
+        position=want.position,
+        positions=None if table is None else random.normal(0, 1, table),
+        bigram=random.normal(0, 1, (VOCAB, VOCAB)) if want.bigram else None,
+    )
+
+
+def random_tokens(want: Switches) -> NDArray[np.int64]:
+    return np.random.default_rng([want.seed, 2]).integers(VOCAB, size=(3, CONTEXT))
+
+
+def random_gates(network: Network, seed: int) -> dict[Site, SiteGate]:
+    """Gates at most sites; some sites are kept whole, some cut whole, some constants are zero."""
+    random = np.random.default_rng([seed, 3])
+    gates = {}
+    for site in sites(len(network.layers)):
+        share = random.choice([0.0, 0.3, 0.6, 0.9, 1.0], p=[0.1, 0.25, 0.3, 0.25, 0.1])
+        width = network.width(site)
+        constant = random.normal(0, 0.5, width) * (random.random(width) < 0.8)
+        if random.random() < 0.9:
+            gates[site] = SiteGate(random.random(width) < share, constant)
+    return gates
+
+
+def nodes_of(network: Network) -> dict[Site, tuple[int, ...]]:
+    """What the gates of a network keep."""
+    found = {site: np.flatnonzero(network.kept(site)) for site in sites(len(network.layers))}
+    return {site: tuple(int(i) for i in kept) for site, kept in found.items() if len(kept)}
+
+
+def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, dict[Site, Array]]:
+    """The definition of the model over dense matrices, in float64: logits and every site."""
+    seen: dict[Site, Array] = {}
+
+    def settle(site: Site, x: Array) -> Array:
+        x = _largest(x, network.topk.get(site.kind))
+        gate = network.gates.get(site)
+        seen[site] = x if gate is None else gate.keep * x + ~gate.keep * gate.constant
+        return seen[site]
+
+    length = tokens.shape[1]
+    r = network.embedding.to_dense().astype(np.float64)[tokens]
+    if network.position == "add":
+        assert network.positions is not None
+        r = r + network.positions[:length]
+    for index, layer in enumerate(network.layers):
+        x = settle(Site(index, "attn.in"), _norm(r, layer.attn_gain))
+        x = _with_positions(network, x, layer.position_gain_attn)
+        q = settle(Site(index, "attn.q"), _affine(layer.q, x, layer.q_bias))
+        k = settle(Site(index, "attn.k"), _affine(layer.k, x, layer.k_bias))
+        v = settle(Site(index, "attn.v"), _affine(layer.v, x, layer.v_bias))
+        mixed, share = _attention(network, layer, q, k, v)
+        out = _affine(layer.attn_out, mixed, layer.attn_out_bias)
+        if layer.head_constant is not None:
+            out = out + share @ layer.head_constant.T
+        r = _largest(r + settle(Site(index, "attn.out"), out), network.topk.get("resid.attn"))
+        x = settle(Site(index, "mlp.in"), _norm(r, layer.mlp_gain))
+        x = _with_positions(network, x, layer.position_gain_mlp)
+        n = _affine(layer.mlp_in, x, layer.mlp_in_bias)
+        n = np.maximum(n, 0) if network.activation == "relu" else _gelu(n)
+        n = settle(Site(index, "mlp.neuron"), n)
+        out = settle(Site(index, "mlp.out"), _affine(layer.mlp_out, n, layer.mlp_out_bias))
+        r = _largest(r + out, network.topk.get("resid.mlp"))
+    final = settle(Site(None, "final"), _norm(r, network.final_gain))
+    logits = _affine(network.unembedding, final, network.unembedding_bias)
+    return logits if network.bigram is None else logits + network.bigram[tokens], seen
+
+
+def _norm(x: Array, gain: NDArray[Any]) -> Array:
+    normed: Array = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1.1920928955078125e-07) * gain
+    return normed
+
+
+def _gelu(x: Array) -> Array:
+    activated: Array = 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    return activated
+
+
+def _largest(x: Array, k: int | None) -> Array:
+    """Sorts by magnitude, falling, and by index where magnitudes are equal."""
+    if k is None:
+        return x
+    order = np.argsort(-np.abs(x), axis=-1, kind="stable")
+    kept = np.zeros_like(x)
+    np.put_along_axis(kept, order[..., :k], 1.0, axis=-1)
+    return x * kept
+
+
+def _affine(matrix: SparseMatrix, x: Array, bias: NDArray[Any] | None) -> Array:
+    """Adds column after column, so that equal rows give equal sums, which BLAS does not promise."""
+    dense = matrix.to_dense()
+    out = np.zeros((*x.shape[:-1], len(dense)))
+    if bias is not None:
+        out += bias
+    for column in range(dense.shape[1]):
+        out += dense[:, column] * x[..., column, None]
+    return out
+
+
+def _attention(network: Network, layer: Layer, q: Array, k: Array, v: Array) -> tuple[Array, Array]:
+    out, share = np.zeros_like(q), np.zeros((*q.shape[:2], network.n_head))
+    for b in range(q.shape[0]):
+        for h in range(network.n_head):
+            mine = slice(h * network.d_head, (h + 1) * network.d_head)
+            for t in range(q.shape[1]):
+                scores = k[b, : t + 1, mine] @ q[b, t, mine] / math.sqrt(network.d_head)
+                weights = np.exp(scores)
+                total = weights.sum() + (0 if layer.sink is None else np.exp(layer.sink[h]))
+                out[b, t, mine] = (weights / total) @ v[b, : t + 1, mine]
+                share[b, t, h] = weights.sum() / total
+    return out, share
+
+
+def _with_positions(network: Network, x: Array, gain: NDArray[Any] | None) -> Array:
+    if gain is None:
+        return x
+    assert network.positions is not None
+    rows = _norm(network.positions[: x.shape[1]].astype(np.float64), gain)
+    return np.concatenate([x, np.broadcast_to(rows, (len(x), *rows.shape))], axis=-1)

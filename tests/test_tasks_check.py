@@ -1,0 +1,120 @@
+"""Checks of a task: all complaints at once, and tasks that local counts solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from task_samples import TOML, code_tokenizer, count_models, line_of, write
+from wirework.core import WireworkError
+from wirework.data import NGramModel
+from wirework.tasks import check_file, check_task, load_task, local_loss, refuse_local
+
+# The quote is the last token but one: three tokens see it.
+NEAR = (
+    TOML.replace("{quote}{word:1} and {word:2} again", "{word:1}, {word:2}, {quote}x")
+    .replace("{quote}one {word:2} more", "{word:2}, {quote}x")
+    .replace("{quote}the {word} sort of", "{word}, {quote}x")
+)
+
+
+def test_a_right_task_gives_no_errors(tmp_path: Path) -> None:
+    task, complaints = check_file(write(tmp_path, TOML), code_tokenizer(), 60)
+    assert task is not None
+    assert {complaint.level for complaint in complaints} <= {"note"}
+
+
+def test_all_complaints_come_at_once_and_the_first_is_raised(tmp_path: Path) -> None:
+    text = TOML.replace("starting = ['\"']", "starting = ['zebra']")
+    text = text.replace("return {quote}the", "return {quote}" + "the " * 50)
+    path = write(tmp_path, text)
+    task, complaints = check_file(path, code_tokenizer(), 40)
+    assert task is not None
+    errors = [complaint for complaint in complaints if complaint.level == "error"]
+    assert {complaint.code for complaint in errors} == {
+        "task-prompt-too-long",
+        "task-answer-unknown",
+    }
+    long = next(c for c in errors if c.code == "task-prompt-too-long")
+    assert long.where == f"{path}:{line_of(text, '{quote}the the')}"
+    assert "6 such pairs of template 'return'" in long.message
+    assert "at most 40" in long.expected
+    with pytest.raises(WireworkError) as caught:
+        task.encode(code_tokenizer(), 40)
+    assert caught.value.code in {complaint.code for complaint in errors}
+    assert "more:" in caught.value.message
+
+
+def test_a_broken_file_gives_its_own_complaints_only(tmp_path: Path) -> None:
+    path = write(tmp_path, TOML.replace("{word} sort", "{wrod} sort"))
+    task, complaints = check_file(path, code_tokenizer(), 60)
+    assert task is None
+    assert [complaint.code for complaint in complaints] == ["template-placeholder-unknown"]
+    assert str(complaints[0]).startswith("error[template-placeholder-unknown]: ")
+
+
+def test_unequal_sides_and_split_answers_are_notes(tmp_path: Path) -> None:
+    text = TOML.replace('single = "\'"', 'single = "\'a long long "')
+    text = text.replace("starting = ['\"']", "tokens = ['\" of quotes']")
+    task = load_task(write(tmp_path, text))
+    notes = {c.code: c for c in check_task(task, code_tokenizer(), 60)}
+    assert {c.level for c in notes.values()} == {"note"}
+    assert notes["task-lengths-differ"].got == "42 of 42 pairs"
+    assert str(notes["task-answer-split"]).startswith("note[task-answer-split]")
+    assert task.encode(code_tokenizer(), 60).fit.wanted.shape[0] == 40
+
+
+def test_a_task_that_three_tokens_solve_is_refused_unless_it_says_so(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, NEAR))
+    losses = local_loss(task, code_tokenizer(), count_models())
+    assert losses["last three tokens"] < 0.5 <= losses["bigram"]
+    with pytest.raises(WireworkError) as caught:
+        refuse_local(task, code_tokenizer(), count_models())
+    assert caught.value.code == "task-local"
+    assert caught.value.got == f"{losses['last three tokens']:.3f}"
+    told = load_task(write(tmp_path, NEAR.replace("seed = 3", "seed = 3\nlocal = true")))
+    assert refuse_local(told, code_tokenizer(), count_models()) == losses
+
+
+def test_a_task_out_of_reach_of_three_tokens_costs_what_guessing_costs(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, TOML))
+    losses = refuse_local(task, code_tokenizer(), count_models())
+    assert min(losses.values()) >= math.log(2)
+
+
+class OneCount:
+    """Every context was followed once by `token`, and by nothing else."""
+
+    def __init__(self, token: int, length: int) -> None:
+        self.token, self.length = token, length
+
+    def next_counts(self, context: Sequence[int]) -> NDArray[np.int64]:
+        assert 1 <= len(context) <= 3
+        counts = np.zeros(self.length, dtype=np.int64)
+        counts[self.token] = 1
+        return counts
+
+
+def test_the_loss_is_that_of_smoothed_counts(tmp_path: Path) -> None:
+    tokenizer = code_tokenizer()
+    task = load_task(write(tmp_path, TOML))
+    quote = tokenizer.encode('"')[0]
+    models = {"one": OneCount(quote, tokenizer.vocab_size), "none": OneCount(0, 2048)}
+    losses = local_loss(task, tokenizer, models)
+
+    def smoothed(alpha: float) -> float:
+        share = (1 + alpha) / (1 + 2 * alpha)
+        return -(math.log(share) + math.log(1 - share)) / 2
+
+    assert losses["one"] == pytest.approx(min(smoothed(0.1), smoothed(1.0)))
+    assert losses["none"] == pytest.approx(math.log(2))
+
+
+def test_no_count_models_refuse_nothing(tmp_path: Path) -> None:
+    models: dict[str, NGramModel] = {}
+    assert refuse_local(load_task(write(tmp_path, NEAR)), code_tokenizer(), models) == {}
