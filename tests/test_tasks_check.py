@@ -118,3 +118,16 @@ def test_the_loss_is_that_of_smoothed_counts(tmp_path: Path) -> None:
 def test_no_count_models_refuse_nothing(tmp_path: Path) -> None:
     models: dict[str, NGramModel] = {}
     assert refuse_local(load_task(write(tmp_path, NEAR)), code_tokenizer(), models) == {}
+
+
+def test_the_examples_of_the_page_are_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    toml = page.split("```toml\n")[1].split("```")[0]
+    jsonl = page.split("```json\n")[1].split("```")[0]
+    for split in ("select", "report"):
+        jsonl += jsonl.splitlines()[0].replace('"fit"', f'"{split}"').replace("done", split) + "\n"
+    for text, name in ((toml, "mine.toml"), (jsonl, "mine.jsonl")):
+        task, complaints = check_file(write(tmp_path, text, name), code_tokenizer(), 128)
+        assert task is not None
+        assert [str(c) for c in complaints if c.level == "error"] == []
+        refuse_local(task, code_tokenizer(), count_models())

@@ -13,7 +13,8 @@ from wirework.core import WireworkError
 from wirework.tasks import Task, load_task, read_task
 from wirework.tasks.complaint import Source
 from wirework.tasks.expand import expand
-from wirework.tasks.template import Placeholder, parse_task_file, split_text
+from wirework.tasks.template import Placeholder, split_text
+from wirework.tasks.toml_file import parse_task_file
 
 WORDS = ("red", "green", "blue", "black", "white", "brown", "pink", "grey", "cyan")
 

@@ -41,7 +41,7 @@ class CalibrationHeader(Config):
 
 
 class NetworkHeader(Config):
-    """What of a network is no array. `vocab_size`, `d_mlp`: columns that no array tells."""
+    """What of a network is no array; every width that an array shows is left to the array."""
 
     n_head: int = Field(ge=1, le=1 << 20)
     d_head: int = Field(ge=1, le=1 << 20)

@@ -11,8 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wirework.ablation import PromptTensors, keep_taps, score, site_gates
-from wirework.circuit import Circuit, extract
+from wirework.ablation import (
+    PromptTensors,
+    all_margins,
+    calibrate,
+    keep_taps,
+    score,
+    site_gates,
+)
+from wirework.circuit import Calibration, Circuit, extract
 from wirework.core import RunRecord, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
@@ -44,7 +51,7 @@ def discover(
     config = config or DiscoveryConfig()
     encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
     fit, select, report = (PromptTensors.of(part) for part in _parts(encoded))
-    full = score(checkpoint.model, select).loss
+    full = _full_loss(checkpoint, fit, select, config)
     if full > config.target_loss and not unlearned_ok:
         raise _unlearned(task, config.target_loss, full)
     answers = answer_tokens(encoded)
@@ -63,6 +70,16 @@ def discover(
     elif config.clean_up:
         found = drop_nodes(bench, found, config.target_loss, start)
     return _circuit(checkpoint, task, config, bench, found, report, encoded, seed)
+
+
+def _full_loss(
+    checkpoint: Checkpoint, fit: PromptTensors, select: PromptTensors, config: DiscoveryConfig
+) -> float:
+    """Loss of the whole model on `select`, calibrated as every candidate will be."""
+    calibration = Calibration()
+    if config.calibrate == "during":
+        calibration = calibrate(all_margins(checkpoint.model, fit), fit.side)
+    return score(checkpoint.model, select, calibration=calibration).loss
 
 
 def answer_tokens(encoded: EncodedTask) -> NDArray[np.int64]:

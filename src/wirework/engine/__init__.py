@@ -2,6 +2,7 @@
 
 from wirework.engine.abstopk import keep_largest as keep_largest
 from wirework.engine.check import check_network as check_network
+from wirework.engine.forward import Replace as Replace
 from wirework.engine.forward import Trace as Trace
 from wirework.engine.forward import forward as forward
 from wirework.engine.network import Layer as Layer

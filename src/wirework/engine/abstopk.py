@@ -37,7 +37,7 @@ def mark_largest(values: NDArray[Any], k: int, marks: NDArray[Any], one: Any) ->
     _mark_rows(bits.reshape(-1, width), k, magnitude, marks.reshape(-1, width), one)
 
 
-@numba.njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, parallel=True)
 def _mark_rows(bits: Any, k: int, magnitude: Any, marks: Any, one: Any) -> None:
     """`magnitude` masks the sign bit away; it also carries the integer type of the rows."""
     rows, width = bits.shape

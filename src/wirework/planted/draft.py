@@ -20,6 +20,9 @@ from wirework.tasks import Task
 
 REFERENCE = "every token of the prompts in `fit`, both sides"
 
+SPLIT_SIZES = {"fit": 24, "select": 12, "report": 100}
+"""Pairs; enumeration measures every set of nodes on `select`, so that one is small."""
+
 QKV = ("attn.q", "attn.k", "attn.v")
 
 _WIDTH = 16
@@ -65,7 +68,7 @@ class Draft:
                     "d_model": size,
                     "n_head": size // 8,
                     "d_head": 8,
-                    "d_mlp": 2 * size,
+                    "d_mlp": size,
                     "bigram": "none",
                     **switches,
                 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 
 from wirework.data import Tokenizer
 from wirework.planted.active import active_nodes
 from wirework.ablation import MEAN_PRETRAINING
-from wirework.planted.draft import REFERENCE, Draft, Planted
+from wirework.planted.draft import REFERENCE, SPLIT_SIZES, Draft, Planted
 from wirework.tasks import Answers, Pair, Task
 
 LETTERS = {"a": (1, 1), "b": (1, -1), "c": (-1, 1), "d": (-1, -1)}
@@ -46,7 +47,7 @@ def copy_previous(*, size: int = 16, seed: int = 0) -> Planted:
         draft.wire(value, write, 1.0)
         for letter, token in tokens.items():
             draft.embed([token], source, LETTERS[letter][place])
-            draft.unembed(token, final, 1.5 * LETTERS[letter][place])
+            draft.unembed(token, final, 1.0 * LETTERS[letter][place])
     draft.blur(tokens.values(), 3, 0.4)
     checkpoint = draft.checkpoint(task)
     active = active_nodes(checkpoint, task)
@@ -71,16 +72,19 @@ def _attend_back(draft: Draft, head: int) -> None:
             draft.read_position(query, column, size * turned[row][column])
 
 
-def letter_task(seed: int, pairs: int = 24) -> Task:
-    """Rows of 5 to 12 letters; the longest stand in `report` only."""
+def letter_task(seed: int) -> Task:
+    """Rows of 5 to 12 letters; the longest stand in `report` only.
+
+    The letters before the last one go through all ordered pairs, so that either sign alone gets
+    a third of them wrong.
+    """
     random = np.random.default_rng(seed)
     made: set[str] = set()
 
-    def pair(longest: int) -> Pair:
+    def pair(longest: int, right: str, wrong: str) -> Pair:
         while True:
             length = int(random.integers(5, longest + 1))
             row = [str(letter) for letter in random.choice(list(LETTERS), length)]
-            right, wrong = (str(letter) for letter in random.choice(list(LETTERS), 2, replace=False))
             texts = []
             for letter in (right, wrong):
                 row[-2] = letter
@@ -89,12 +93,16 @@ def letter_task(seed: int, pairs: int = 24) -> Task:
                 made.update(texts)
                 return Pair(*texts, right, wrong, "long" if length > 10 else "short")
 
+    def pairs(count: int, longest: int) -> tuple[Pair, ...]:
+        sides = list(permutations(LETTERS, 2))
+        return tuple(pair(longest, *sides[i % len(sides)]) for i in range(count))
+
     return Task(
         name="planted/copy_previous",
         description="Name the letter before the last one",
         local=True,
         answers={letter: Answers(tokens=(f" {letter}",)) for letter in LETTERS},
-        fit=tuple(pair(10) for _ in range(pairs)),
-        select=tuple(pair(10) for _ in range(pairs)),
-        report=tuple(pair(_LONGEST) for _ in range(pairs)),
+        fit=pairs(SPLIT_SIZES["fit"], 10),
+        select=pairs(SPLIT_SIZES["select"], 10),
+        report=pairs(SPLIT_SIZES["report"], _LONGEST),
     )

@@ -8,7 +8,7 @@ from wirework.core import Node
 from wirework.data import Tokenizer
 from wirework.planted.active import active_nodes
 from wirework.ablation import MEAN_PRETRAINING
-from wirework.planted.draft import REFERENCE, Draft, Planted
+from wirework.planted.draft import REFERENCE, SPLIT_SIZES, Draft, Planted
 from wirework.tasks import Answers, Pair, Task
 
 _OPENING = (b' "', b" '")
@@ -140,12 +140,12 @@ def _finish(draft: Draft, seed: int) -> Planted:
     return Planted(checkpoint, task, MEAN_PRETRAINING, REFERENCE, active, draft.parts)
 
 
-def quote_task(seed: int, pairs: int = 24) -> Task:
+def quote_task(seed: int) -> Task:
     """Open strings that hold two escaped quotes of random kinds."""
     random = np.random.default_rng(seed)
     made: set[str] = set()
 
-    def pair(forms: list[str]) -> Pair:
+    def pair(forms: tuple[str, ...]) -> Pair:
         while True:
             form, name = str(random.choice(forms)), str(random.choice(_WORDS))
             body = [f" {word}" for word in random.choice(_WORDS, int(random.integers(4, 7)))]
@@ -157,13 +157,15 @@ def quote_task(seed: int, pairs: int = 24) -> Task:
                 made.update(texts)
                 return Pair(*texts, "double", "single", form)
 
-    common = ["assign", "call"]
+    def pairs(count: int, *forms: str) -> tuple[Pair, ...]:
+        return tuple(pair(forms) for _ in range(count))
+
     return Task(
         name="planted/close_quote",
         description="Close a string with the quote that opened it",
         local=False,
         answers={"double": Answers(tokens=('"',)), "single": Answers(tokens=("'",))},
-        fit=tuple(pair(common) for _ in range(pairs)),
-        select=tuple(pair(common) for _ in range(pairs)),
-        report=tuple(pair([*common, "item"]) for _ in range(pairs)),
+        fit=pairs(SPLIT_SIZES["fit"], "assign", "call"),
+        select=pairs(SPLIT_SIZES["select"], "assign", "call"),
+        report=pairs(SPLIT_SIZES["report"], *_FORMS),
     )

@@ -47,8 +47,9 @@ def minimal_circuits(planted: Planted, target_loss: float) -> list[frozenset[Nod
         masks = _subsets(len(active), size)
         for smaller in found:
             masks = masks[~(masks | ~smaller).all(axis=1)]
-        found += [mask for mask in masks[trial.hopeful(masks, target_loss)]
-                  if trial.loss(mask) <= target_loss]  # fmt: skip
+        if len(masks):
+            hopeful = masks[trial.hopeful(masks, target_loss)]
+            found += [mask for mask in hopeful if trial.loss(mask) <= target_loss]
     return [frozenset(node for node, kept in zip(active, m, strict=True) if kept) for m in found]
 
 

@@ -11,7 +11,7 @@ from wirework.tasks.expand import expand
 from wirework.tasks.pairs import pair_complaints
 from wirework.tasks.pairs_file import parse_pairs_file
 from wirework.tasks.task import Task
-from wirework.tasks.template import parse_task_file
+from wirework.tasks.toml_file import parse_task_file
 
 _CATALOG = Path(__file__).with_name("catalog")
 _SUFFIXES = (".toml", ".jsonl")
@@ -81,7 +81,7 @@ def read_task(name_or_path: str | Path) -> tuple[Task | None, list[Complaint]]:
     if file is None or found:
         return None, found
     pairs, found = expand(file, source)
-    found += pair_complaints(pairs, file.answers, source)
+    found = found or pair_complaints(pairs, file.answers, source)
     task = Task(
         name=file.name or (shipped or path.name).removesuffix(path.suffix),
         description=file.description,

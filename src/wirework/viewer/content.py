@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wirework.circuit import Circuit
-from wirework.core import Measure, Report
+from wirework.core import Measure, Report, WireworkError
 from wirework.data import Tokenizer
 from wirework.tasks import Task
 from wirework.viewer.drawing import draw
@@ -14,9 +14,9 @@ from wirework.viewer.evidence import show_evidence
 from wirework.viewer.examples import (
     answer_sets,
     chosen_pairs,
-    kept_heads,
     largest_values,
     show_examples,
+    show_heads,
 )
 from wirework.viewer.numbers import share, shown
 
@@ -30,8 +30,13 @@ def page_content(
     evidence: Mapping[str, Any] | None = None,
     examples: int = 12,
 ) -> dict[str, Any]:
-    """The page's data. Raises `evidence-malformed`, `evidence-foreign`, and what the task stored
-    in the circuit raises where it does not fit the stored tokenizer."""
+    """The page's data. Raises `evidence-malformed`, `evidence-foreign`, `view-examples-negative`,
+    and what the task stored in the circuit raises where it does not fit the stored tokenizer."""
+    if examples < 0:
+        raise WireworkError(
+            "view-examples-negative", "a page cannot show fewer than no examples",
+            expected="0 or more", got=str(examples), hint="12",
+        )  # fmt: skip
     task = Task.from_json(circuit.task)
     encoded = task.encode(Tokenizer.from_json(circuit.tokenizer), circuit.network.context)
     found = show_examples(circuit, task, encoded.report, chosen_pairs(task, examples))
@@ -42,7 +47,7 @@ def page_content(
         "figures": _figures(circuit, task),
         "details": _details(circuit),
         "drawing": draw(circuit, answer_sets(task, encoded)),
-        "heads": [{"layer": layer, "head": head} for layer, head in kept_heads(circuit)],
+        "heads": show_heads(circuit),
         "examples": found,
         "largest": largest_values(circuit, found),
         "silent": "" if circuit.runs_alone else _silent(circuit),
@@ -55,9 +60,9 @@ def _sentence(circuit: Circuit, task: Task) -> str:
     behaviour = task.description.strip().rstrip(".")
     size = circuit.sizes
     drawn = (
-        f"Drawn here is the part of a model that does it: {_count(size.nodes, 'channel')}, as boxes, "
-        f"joined by {_count(size.edges, 'weight')}, as lines. "
-        "Signals run from the tokens of a prompt on the left to the answer on the right."
+        f"Below is the part of the model that does it: {_count(size.nodes, 'channel')} (boxes) and "
+        f"{_count(size.edges, 'weight')} between them (lines). Signals run from the tokens of a "
+        "prompt on the left to the answer on the right."
     )
     return f"{behaviour}. {drawn}" if behaviour else drawn
 
@@ -76,17 +81,17 @@ def _figures(circuit: Circuit, task: Task) -> list[dict[str, str]]:
         {
             "label": "task loss",
             "value": shown(losses.get("task_loss")),
-            "note": f"nats per answer; {raw} before calibration",
+            "note": f"nats; {raw} before calibration",
         },
         {
             "label": "accuracy",
             "value": share(losses.get("task_accuracy")),
-            "note": f"of {2 * len(task.report):,} prompts held out",
+            "note": f"of {2 * len(task.report):,} held-out prompts",
         },
         {
             "label": "full model",
             "value": shown(losses.get("model_loss")),
-            "note": f"its task loss; accuracy {share(losses.get('model_accuracy'))}",
+            "note": f"its loss; {share(losses.get('model_accuracy'))} right",
         },
     ]
 
@@ -107,9 +112,10 @@ def _details(circuit: Circuit) -> list[dict[str, str]]:
     target = circuit.losses.get("target_loss")
     if target is not None:
         rows.append(("target loss", shown(target), "what the search had to meet"))
+    sign = "−" if scale.shift < 0 else "+"
     rows += [
-        ("calibration", f"× {shown(scale.scale)}, + {shown(scale.shift)}",
-         "scale and shift of the answer margin"),
+        ("calibration", f"margin × {shown(scale.scale)} {sign} {shown(abs(scale.shift))}",
+         "scale and shift of the answer margin, seen from the prompt's side"),
         ("model", f"{circuit.model_hash[:12]}, step {circuit.model_step:,}",
          f"hash of its weights: {circuit.model_hash}"),
         ("ablation", circuit.ablation, "what everything that was cut is held at"),

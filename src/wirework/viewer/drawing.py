@@ -75,29 +75,24 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
     links = _links(circuit, nodes, answers)
     boxes = {str(node): _box(node, column_of[node.site]) for node in nodes}
     boxes |= {f"answer {name}": Box(len(columns) - 1, _ANSWER_HEIGHT) for name in answers}
-    starts = {link.channel for link in links if link.kind == "embedding"}
-    boxes |= {
-        f"tokens {c}": Box(0, _BEND_HEIGHT, frozenset([c])) for c in sorted(starts, key=_number)
-    }
+    starts = {link.channel for link in links if link.kind == "embedding"} - {None}
+    boxes |= {f"tokens {c}": Box(0, _BEND_HEIGHT, frozenset([c])) for c in sorted(starts)}
     names = {name: index for index, name in enumerate(boxes)}
     lines = [
         Line(names[link.source or f"tokens {link.channel}"], names[link.target], link.channel)
         for link in links
     ]
     layout = place(list(boxes.values()), lines, bend_height=_BEND_HEIGHT)
-    found: dict[str, list[dict[str, Any]]] = {"edges": [], "links": []}
-    for link, route in zip(links, layout.routes, strict=True):
-        target = names[link.target]
-        value = {
+    drawn = [
+        {
+            "kind": link.kind,
             "source": None if link.source is None else names[link.source],
-            "target": target,
+            "target": names[link.target],
             "weight": short(link.weight),
             "route": route,
         }
-        if link.kind == "edge":
-            found["edges"].append(value)
-        else:
-            found["links"].append({"kind": link.kind, **value})
+        for link, route in zip(links, layout.routes, strict=True)
+    ]
     return {
         "columns": columns,
         "points": [[c, round(y, 1)] for c, y in zip(layout.columns, layout.y, strict=True)],
@@ -107,13 +102,9 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
             {"name": name, "tokens": [tokenizer.token_text(token) for token in tokens]}
             for name, tokens in answers.items()
         ],
-        **found,
+        "edges": [line for line in drawn if line["kind"] == "edge"],
+        "links": [line for line in drawn if line["kind"] != "edge"],
     }
-
-
-def _number(value: int | None) -> int:
-    assert value is not None, "embeddings are read from a channel"
-    return value
 
 
 def _box(node: Node, column: int) -> Box:
@@ -123,7 +114,7 @@ def _box(node: Node, column: int) -> Box:
 
 def _columns(circuit: Circuit) -> tuple[list[dict[str, Any]], dict[Site, int]]:
     """Headings of the columns that hold something, and the column of each kept site."""
-    columns: list[dict[str, Any]] = [{"heading": "tokens", "word": "embedding", "layer": None}]
+    columns: list[dict[str, Any]] = [{"heading": "tokens", "word": "input", "layer": None}]
     column_of: dict[Site, int] = {}
     kept = {site for site, indices in circuit.nodes.items() if indices}
     for layer in range(len(circuit.network.layers)):
@@ -136,7 +127,7 @@ def _columns(circuit: Circuit) -> tuple[list[dict[str, Any]], dict[Site, int]]:
     if final in kept:
         column_of[final] = len(columns)
         columns.append({"heading": FINAL, "word": "last reads", "layer": None})
-    columns.append({"heading": "answers", "word": "unembedding", "layer": None})
+    columns.append({"heading": "answers", "word": "output", "layer": None})
     return columns, column_of
 
 
@@ -189,6 +180,7 @@ def _node(
         "head": head,
         "label": f"{kind[-1]}{node.index}" if kind in ("attn.q", "attn.k") else str(node.index),
         "words": _WORDS[kind].format(i=node.index, l=layer, h=head),
+        "positions": _position_weights(circuit, node),
     }
     if kind in READ_SITES:
         value["embedding"] = _ranked(embedding_column(circuit, node.index), tokenizer)
@@ -198,6 +190,19 @@ def _node(
             for name, tokens in answers.items()
         }
     return value
+
+
+def _position_weights(circuit: Circuit, node: Node) -> int:
+    """How many numbers of the position vector a node takes in directly."""
+    network, site = circuit.network, node.site
+    if site.kind in READ_SITES and network.position == "add":
+        assert network.positions is not None
+        return int(np.any(network.positions[:, node.index] != 0))
+    if site.layer is None or site.kind not in ("attn.q", "attn.k", "attn.v", "mlp.neuron"):
+        return 0
+    matrix = network.layers[site.layer].into(site.kind)
+    row = matrix.indices[matrix.indptr[node.index] : matrix.indptr[node.index + 1]]
+    return int((row >= network.d_model).sum())
 
 
 def _ranked(weights: Mapping[int, float], tokenizer: Tokenizer) -> dict[str, Any]:

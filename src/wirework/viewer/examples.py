@@ -28,9 +28,7 @@ def answer_sets(task: Task, encoded: EncodedTask) -> dict[str, tuple[int, ...]]:
         sides = [pair.answer for pair in split] + [pair.counter_answer for pair in split]
         for name, wanted in zip(sides, prompts.wanted, strict=True):
             found.setdefault(name, set()).update(int(token) for token in wanted)
-    return {
-        name: tuple(sorted(found[name] - {NO_TOKEN})) for name in task.answers if name in found
-    }
+    return {name: tuple(sorted(found[name] - {NO_TOKEN})) for name in task.answers if name in found}
 
 
 def chosen_pairs(task: Task, count: int) -> list[int]:
@@ -129,14 +127,27 @@ def kept_heads(circuit: Circuit) -> list[tuple[int, int]]:
     return sorted(heads)
 
 
+def show_heads(circuit: Circuit) -> list[dict[str, Any]]:
+    """By head of `kept_heads`: its place, and whether a kept query or key steers it."""
+    width = circuit.network.d_head
+    steered = {
+        (site.layer, index // width)
+        for site, kept in circuit.nodes.items()
+        if site.kind in ("attn.q", "attn.k")
+        for index in kept
+    }
+    return [
+        {"layer": layer, "head": head, "steered": (layer, head) in steered}
+        for layer, head in kept_heads(circuit)
+    ]
+
+
 def _attention(circuit: Circuit, trace: Trace) -> list[dict[str, Any]]:
     """By head of `kept_heads`: `weights`, for every token its attention on the tokens up to it;
     `sink`: the share that stands on no token."""
     return [
         {
-            "weights": [
-                shorts(row[: t + 1]) for t, row in enumerate(trace.attention[layer][head])
-            ],
+            "weights": [shorts(row[: t + 1]) for t, row in enumerate(trace.attention[layer][head])],
             "sink": shorts(trace.sink[layer][head]),
         }
         for layer, head in kept_heads(circuit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def place(boxes: Sequence[Box], lines: Sequence[Line], *, bend_height: float = 9
     don't run behind boxes. Units are those of `Box.height`.
     """
     columns, routes = _routes(boxes, lines)
-    steps = sorted({step for route in routes for step in zip(route, route[1:], strict=False)})
+    steps = sorted({step for route in routes for step in pairwise(route)})
     order = _order(columns, steps)
     sizes = np.array([box.height for box in boxes] + [bend_height] * (len(columns) - len(boxes)))
     y = _heights(order, steps, sizes, len(boxes))
@@ -113,7 +114,7 @@ def _heights(
     y = np.zeros(len(sizes))
     offsets = []
     for column in order:
-        gaps = [0.0, *((sizes[a] + sizes[b]) / 2 for a, b in zip(column, column[1:], strict=False))]
+        gaps = [0.0, *((sizes[a] + sizes[b]) / 2 for a, b in pairwise(column))]
         offsets.append(np.cumsum(gaps[: len(column)]))
         y[list(column)] = offsets[-1] - np.mean(offsets[-1]) if column else 0
     both = [near + far for near, far in zip(before, after, strict=True)]

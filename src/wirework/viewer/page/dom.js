@@ -38,8 +38,9 @@ export function magnitude(value) {
 }
 
 export function percent(value) {
-  const rounded = value > 0.999 && value < 1 ? 99.9 : Math.round(value * 1000) / 10;
-  return `${rounded}%`;
+  if (value > 0 && value < 0.001) return "<0.1%";
+  if (value < 1 && value > 0.999) return ">99.9%";
+  return `${Math.round(value * 1000) / 10}%`;
 }
 
 // One line of text for a token, with everything visible that would not be.
@@ -84,7 +85,9 @@ export function paint(target, ratio) {
   target.style.setProperty("--share", `${(share * 100).toFixed(1)}%`);
   target.classList.toggle("positive", ratio > 0);
   target.classList.toggle("negative", ratio < 0);
+  // Where the text has to change its colour to stay readable, in the dark and in the light scheme.
   target.classList.toggle("strong", share > 0.62);
+  target.classList.toggle("full", share > 0.88);
 }
 
 // Arrow keys move between items of which only one is a stop of the Tab key.

@@ -1,9 +1,9 @@
 // The circuit as a picture: columns, wires, weights, boxes.
 
-import { element, paint, rove, shape, signed, tokenName } from "./dom.js";
+import { element, paint, rove, shape } from "./dom.js";
 import { ANSWER, BOX, makeGeometry } from "./geometry.js";
 import { followPointer } from "./focus.js";
-import { boxName, chooseNode, currentSide, shareAt, valueAt } from "./state.js";
+import { chooseNode, currentSide, shareAt } from "./state.js";
 
 const FAINTEST = 1.1;
 const BOLDEST = 5;
@@ -43,8 +43,9 @@ export function buildDrawing(state) {
   const refresh = () => refreshBoxes(state, parts.boxes);
   state.onChange(refresh);
   refresh();
-  rove(parts.boxes, (at, key) => neighbour(drawing, at, key));
-  svg.addEventListener("keydown", (event) => {
+  const places = drawing.points.slice(0, parts.boxes.length);
+  rove(parts.boxes, (at, key) => neighbour(places, at, key));
+  document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") chooseNode(state, null);
   });
   const tip = followPointer(state, svg, parts);
@@ -150,7 +151,7 @@ function wireSteps(links) {
 
 function buildBoxes(state) {
   const { drawing } = state.page;
-  const box = (index, label, size, kind, words) =>
+  const box = (index, label, size, kind, words, extra = null) =>
     shape(
       "g",
       {
@@ -171,10 +172,11 @@ function buildBoxes(state) {
         height: size.height,
         rx: 7,
       }),
+      extra,
       shape("text", { "text-anchor": "middle", dy: "0.36em" }, label),
     );
   const nodes = drawing.nodes.map((node, index) =>
-    box(index, node.label, BOX, "node", `${node.name}, ${node.words}`),
+    box(index, node.label, BOX, "node", `${node.name}, ${node.words}`, node.positions ? positionMark() : null),
   );
   const answers = drawing.answers.map((answer, index) => {
     const label = answer.name.length > 12 ? `${answer.name.slice(0, 11)}…` : answer.name;
@@ -182,6 +184,10 @@ function buildBoxes(state) {
     return box(drawing.nodes.length + index, label, ANSWER, "answer", words);
   });
   return [...nodes, ...answers];
+}
+
+function positionMark() {
+  return shape("circle", { class: "position-mark", cx: -BOX.width / 2, cy: 0, r: 3.5 });
 }
 
 function refreshBoxes(state, boxes) {
@@ -195,38 +201,18 @@ function refreshBoxes(state, boxes) {
   });
 }
 
-export function describeBox(state, index) {
-  const side = currentSide(state);
-  const value = valueAt(state.page, side, index, state.chosen.token);
-  const node = state.page.drawing.nodes[index];
-  const rows = [boxName(state.page, index)];
-  if (node) rows.push(node.words);
-  if (value !== null) {
-    const what = node ? "" : "margin ";
-    rows.push(`${what}${signed(value)} at token ${state.chosen.token + 1}, ${tokenName(side.tokens[state.chosen.token])}`);
-  }
-  return rows;
-}
-
 // Arrow keys: up and down in a column, left and right to the nearest box of the next one.
-function neighbour(drawing, at, key) {
-  const count = drawing.nodes.length + drawing.answers.length;
-  const boxes = drawing.points.slice(0, count).map(([column, y], index) => ({ column, y, index }));
-  const here = boxes[at];
-  const along = { ArrowUp: -1, ArrowDown: 1 }[key];
-  const across = { ArrowLeft: -1, ArrowRight: 1 }[key];
-  if (!along && !across) return -1;
-  const targets = boxes.filter((box) =>
-    along
-      ? box.column === here.column && (box.y - here.y) * along > 0
-      : (box.column - here.column) * across > 0,
-  );
-  targets.sort((a, b) => Math.abs(a.column - b.column) || Math.abs(a.y - here.y) - Math.abs(b.y - here.y));
-  if (across) {
-    const nearest = Math.min(...targets.map((box) => Math.abs(box.column - here.column)));
-    const column = targets.filter((box) => Math.abs(box.column - here.column) === nearest);
-    column.sort((a, b) => Math.abs(a.y - here.y) - Math.abs(b.y - here.y));
-    return column.length ? column[0].index : -1;
-  }
-  return targets.length ? targets[0].index : -1;
+function neighbour(boxes, at, key) {
+  const [column, y] = boxes[at];
+  const along = { ArrowUp: -1, ArrowDown: 1 }[key] ?? 0;
+  const across = { ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0;
+  let best = -1;
+  let least = Infinity;
+  boxes.forEach(([otherColumn, otherY], index) => {
+    const ahead = across ? (otherColumn - column) * across : otherColumn === column && (otherY - y) * along;
+    if (!(ahead > 0)) return;
+    const distance = Math.abs(otherColumn - column) * 1e6 + Math.abs(otherY - y);
+    if (distance < least) [best, least] = [index, distance];
+  });
+  return best;
 }

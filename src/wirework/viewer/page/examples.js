@@ -155,13 +155,16 @@ function differences(mine, other) {
 
 function refreshChips(state, side, index, chips) {
   const { node, side: chosenSide, token, head } = state.chosen;
-  const looks = side.attention && head !== null && chosenSide === index;
+  const looks = Boolean(side.attention) && head !== null && chosenSide === index;
+  chips[0].parentElement.classList.toggle("looking", looks);
+  // The tallest bar is the strongest look; weights over many tokens are all small.
+  const tallest = looks ? largestLook(side, head, token) : 1;
   chips.forEach((chip, t) => {
     const chosen = chosenSide === index && token === t;
     chip.setAttribute("aria-pressed", String(chosen));
     paint(chip, node === null ? 0 : shareAt(state.page, side, node, t));
     const gaze = looks && t <= token ? side.attention[head].weights[token][t] : null;
-    chip.style.setProperty("--gaze", gaze === null ? "0%" : `${(gaze * 100).toFixed(1)}%`);
+    chip.style.setProperty("--gaze", gaze === null ? "0%" : `${((gaze / tallest) * 100).toFixed(1)}%`);
     const value = node === null ? null : valueAt(state.page, side, node, t);
     chip.title = [
       `token ${t + 1}: ${tokenName(side.tokens[t])}`,
@@ -172,6 +175,10 @@ function refreshChips(state, side, index, chips) {
   });
 }
 
+function largestLook(side, head, token) {
+  return Math.max(...side.attention[head].weights[token]) || 1;
+}
+
 function describe(state) {
   const { page } = state;
   const { example, side: index, token, node, head } = state.chosen;
@@ -179,15 +186,15 @@ function describe(state) {
   const at = `At token ${token + 1} of the ${SIDES[index]}, ${tokenName(side.tokens[token])}`;
   const parts = [
     node === null
-      ? `${at}: the boxes below show what each node is there. Choose a box to colour the tokens by it.`
+      ? `${at}: the boxes show what each node is there. Choose one to colour the tokens.`
       : `${at}, ${boxName(page, node)} is ${signed(valueAt(page, side, node, token))}.`,
   ];
   if (head !== null) {
     const sink = side.attention[head].sink[token];
     const { layer, head: number } = page.heads[head];
     parts.push(
-      `Bars under tokens: where layer ${layer}, head ${number} looks from there` +
-        `${sink ? ` (${percent(sink)} at nothing, its sink)` : ""}.`,
+      `Bars: where layer ${layer}, head ${number} looks from there ` +
+        `(tallest ${percent(largestLook(side, head, token))}${sink ? `, sink ${percent(sink)}` : ""}).`,
     );
   }
   return parts.join(" ");

@@ -10,17 +10,18 @@ const WIDEST = 132;
 
 export function makeGeometry(drawing, available) {
   const count = drawing.columns.length;
-  const fixed = BAR.x + BAR.width + ANSWER.width + 8;
-  const pitch = Math.min(WIDEST, Math.max(NARROWEST, (available - fixed) / (count - 1.4)));
-  const first = BAR.x + BAR.width + pitch * 0.6;
   const boxes = drawing.nodes.length + drawing.answers.length;
-  const width = first + pitch * (count - 3) + pitch + ANSWER.width / 2 + ANSWER.width / 2 + 4;
+  // Answers are wider than nodes, and stand as far from their neighbours.
+  const further = (ANSWER.width - BOX.width) / 2;
+  const fixed = BAR.x + BAR.width + further + ANSWER.width / 2 + 4;
+  const pitch = Math.min(WIDEST, Math.max(NARROWEST, (available - fixed) / (count - 1.05)));
+  const first = BAR.x + BAR.width + pitch * 0.95;
   const inner = Math.max(drawing.height, 120);
   const shift = TOP + (inner - drawing.height) / 2;
 
   const x = (column) => {
     if (column === 0) return BAR.x + BAR.width;
-    return first + pitch * (column - 1) + (column === count - 1 ? ANSWER.width / 2 - BOX.width / 2 : 0);
+    return first + pitch * (column - 1) + (column === count - 1 ? further : 0);
   };
   const halfWidth = (point) => {
     if (point >= boxes) return 0;
@@ -31,7 +32,7 @@ export function makeGeometry(drawing, available) {
     return { x: x(column), y: y + shift };
   };
   return {
-    width,
+    width: fixed + pitch * (count - 1.05),
     height: inner + TOP + BOTTOM,
     top: TOP,
     pitch,

@@ -11,7 +11,7 @@ export function buildHeading(page) {
     element(
       "div",
       { class: "title" },
-      element("h1", {}, page.title),
+      element("h1", {}, ...breakable(page.title)),
       element("p", {}, page.sentence),
     ),
     element(
@@ -41,6 +41,11 @@ export function buildHeading(page) {
     ),
     schemeButton(),
   );
+}
+
+// Long names may go on in a new line behind their own separators.
+function breakable(name) {
+  return name.split(/(?<=[/_.-])/).flatMap((part) => [part, element("wbr")]);
 }
 
 function schemeButton() {
@@ -79,7 +84,7 @@ export function buildReport(report) {
     element(
       "h2",
       { id: "report-title" },
-      `${report.kind} report`,
+      `${report.kind[0]?.toUpperCase() ?? ""}${report.kind.slice(1)} report`,
       report.verdict
         ? element("span", { class: `verdict ${marks[report.passed]}` }, report.verdict)
         : null,

@@ -31,7 +31,8 @@ function invitation(state) {
       "p",
       {},
       "Choose a token to see what every box holds there. Choose a box to see its weights, and its " +
-        "value at every token. Point at anything to see what it is joined to.",
+        "value at every token. Point at anything to see what it is joined to; kinds of line can be " +
+        "hidden in the legend.",
     ),
     element(
       "p",
@@ -50,7 +51,7 @@ function aboutBox(state, box) {
   const head = element(
     "div",
     { class: "panel-head" },
-    element("h2", { tabindex: -1 }, boxName(page, box)),
+    element("h2", {}, boxName(page, box)),
     element(
       "button",
       { type: "button", "aria-label": "let go of the node", onclick: () => chooseNode(state, null) },
@@ -62,6 +63,7 @@ function aboutBox(state, box) {
     head,
     element("p", {}, `This is the ${node.words}.`),
     page.silent ? null : element("p", { class: "quiet" }, spread(page, box)),
+    node.positions ? element("p", { class: "quiet" }, "It also takes in the token's position.") : null,
     ...lineLists(state, box),
     node.embedding && node.embedding.count ? tokenTable("Tokens embedded in it", node.embedding) : null,
     ...Object.entries(node.unembedding ?? {}).map(([name, weights]) =>
@@ -114,7 +116,7 @@ function lineLists(state, box) {
   const { page } = state;
   const all = linesOf(page, box);
   return LISTS.map(([kind, out, title]) => {
-    const found = all.filter(({ line, out: leaves }) => (line.kind ?? "edge") === kind && leaves === out);
+    const found = all.filter(({ line, out: leaves }) => line.kind === kind && leaves === out);
     if (!found.length) return null;
     found.sort((a, b) => Math.abs(b.line.weight) - Math.abs(a.line.weight));
     const largest = Math.abs(found[0].line.weight);

@@ -2,12 +2,14 @@
 
 export function createState(page) {
   const first = page.examples[0];
+  // Heads without a kept query or key look the same way at everything.
+  const head = Math.max(0, page.heads.findIndex((one) => one.steered));
   const chosen = {
     example: 0,
     side: 0,
     token: first ? first.sides[0].tokens.length - 1 : 0,
     node: null,
-    head: page.heads.length && !page.silent ? 0 : null,
+    head: page.heads.length && !page.silent ? head : null,
   };
   const listeners = [];
   return {
