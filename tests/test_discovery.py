@@ -108,7 +108,7 @@ QUICK = DiscoveryConfig(steps=12, batch=4, coefficient=1e-3, dtype="float32", cl
 
 
 def search(checkpoint: Checkpoint, task: Task, **options: Any) -> Circuit:
-    return discover(checkpoint, task, QUICK, unlearned_ok=True, **options)
+    return discover(checkpoint, task, config=QUICK, unlearned_ok=True, **options)
 
 
 def test_a_found_circuit_says_all_about_itself(
@@ -165,7 +165,7 @@ def test_a_model_that_misses_the_target_is_refused_before_any_work(
     task: Task, tokenizer: Tokenizer
 ) -> None:
     with pytest.raises(WireworkError, match="task-unlearned") as caught:
-        discover(random_checkpoint(tokenizer), task, QUICK)
+        discover(random_checkpoint(tokenizer), task, config=QUICK)
     assert "loss" in caught.value.got
     assert "--unlearned-ok" in caught.value.hint
 
@@ -225,7 +225,7 @@ from wirework.model import Checkpoint
 from wirework.tasks import load_task
 folder, out, state = map(Path, sys.argv[1:])
 config = DiscoveryConfig(steps=200, batch=4, coefficient=1e-3, dtype="float32", clean_up=False)
-circuit = discover(Checkpoint.load(folder), load_task("python/single_double_quote"), config,
+circuit = discover(Checkpoint.load(folder), load_task("python/single_double_quote"), config=config,
                    state=state, unlearned_ok=True)
 circuit.save(out)
 """

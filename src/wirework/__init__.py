@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wirework.training import preset as preset
     from wirework.training import train as train
     from wirework.validation import validate as validate
-    from wirework.viewer import export_page as view
+    from wirework.viewer import view as view
 
 _WHERE = {
     "Checkpoint": ("model", "Checkpoint"),
@@ -44,7 +44,7 @@ _WHERE = {
     "task": ("tasks", "load_task"),
     "train": ("training", "train"),
     "validate": ("validation", "validate"),
-    "view": ("viewer", "export_page"),
+    "view": ("viewer", "view"),
 }
 
 __all__ = [

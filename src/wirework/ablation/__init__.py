@@ -18,4 +18,5 @@ from wirework.ablation.score import calibrated as calibrated
 from wirework.ablation.score import frozen as frozen
 from wirework.ablation.score import margins as margins
 from wirework.ablation.score import score as score
+from wirework.ablation.score import score_of as score_of
 from wirework.ablation.score import two_sided_loss as two_sided_loss

@@ -22,7 +22,7 @@ class PromptTensors:
     """`Prompts` as tensors: rows [0:N] are prompts, rows [N:2N] their counterfactuals.
 
     tokens (2N, T); last (2N) the position of each row's last token; wanted, other (2N, A) answer
-    tokens, padded with -1; side (2N) is +1 for prompts and -1 for counterfactuals.
+    tokens, padded with -1; side (2N) is +1 for prompts and -1 for counterfactuals; template (2N).
     """
 
     tokens: Tensor
@@ -30,11 +30,13 @@ class PromptTensors:
     wanted: Tensor
     other: Tensor
     side: Tensor
+    template: Tensor
 
     @classmethod
     def of(cls, prompts: Prompts) -> PromptTensors:
         side = np.repeat(np.array([1, -1]), len(prompts))
-        arrays = (prompts.tokens, prompts.last, prompts.wanted, prompts.other, side)
+        answers = (prompts.wanted, prompts.other)
+        arrays = (prompts.tokens, prompts.last, *answers, side, prompts.template)
         return cls(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
     def __len__(self) -> int:
@@ -45,11 +47,18 @@ class PromptTensors:
         """Some rows, cut to the longest of them."""
         last = self.last[index]
         tokens = self.tokens[index, : int(last.max()) + 1]
-        return PromptTensors(tokens, last, self.wanted[index], self.other[index], self.side[index])
+        answers = self.wanted[index], self.other[index]
+        return PromptTensors(tokens, last, *answers, self.side[index], self.template[index])
 
     def pairs(self, index: Tensor) -> PromptTensors:
         """Some pairs, both sides of each."""
         return self.rows(torch.cat([index, index + len(self)]))
+
+    def first(self, count: int) -> PromptTensors:
+        """`count` pairs, evenly spread, or all where there are fewer."""
+        if count >= len(self):
+            return self
+        return self.pairs(torch.arange(count) * len(self) // count)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, PromptTensors]]:
         """All rows in pieces of like length, each with the indices of its rows."""
@@ -100,9 +109,13 @@ def two_sided_loss(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TaskScore:
-    """`margins` (2N) of the wanted answers, calibrated; `loss` in nats; `accuracy` in [0, 1]."""
+    """`margins` (2N) of the wanted answers, calibrated; `loss` in nats; `accuracy` in [0, 1].
+
+    `template` (2N) says which prompts are alike.
+    """
 
     margins: NDArray[np.float64]
+    template: NDArray[np.int64]
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -111,6 +124,10 @@ class TaskScore:
     @property
     def loss(self) -> float:
         return float(self.losses.mean())
+
+    def by_template(self) -> dict[int, float]:
+        """Mean loss of the prompts of each template."""
+        return {int(i): float(self.losses[self.template == i].mean()) for i in set(self.template)}
 
     @property
     def accuracy(self) -> float:
@@ -124,7 +141,13 @@ def score(
     calibration: Calibration | None = None,
 ) -> TaskScore:
     values = all_margins(model, prompts, taps).double()
-    return TaskScore(calibrated(values, prompts.side, calibration or Calibration()).numpy())
+    return score_of(values, prompts, calibration or Calibration())
+
+
+def score_of(values: Tensor, prompts: PromptTensors, calibration: Calibration) -> TaskScore:
+    """The score of margins (2N) that are known already."""
+    margins = calibrated(values.double(), prompts.side, calibration)
+    return TaskScore(margins.numpy(), prompts.template.numpy())
 
 
 @contextlib.contextmanager

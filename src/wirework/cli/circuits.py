@@ -56,7 +56,7 @@ def discover(
                 state.unlink(missing_ok=True)
             found.append(
                 discover(
-                    checkpoint, asked, config, seed=number, state=state,
+                    checkpoint, asked, config=config, seed=number, state=state,
                     unlearned_ok=unlearned_ok, start=run.progress,
                 )
             )  # fmt: skip
@@ -144,13 +144,13 @@ def view(
     with session(as_json) as run:
         from wirework.circuit import Circuit
         from wirework.core import Report
-        from wirework.viewer import export_page
+        from wirework.viewer import view as draw
 
         found = Circuit.load(circuit)
-        page = export or circuit.with_suffix(".html")
         evidence = None if model is None else _evidence(run, found, model)
         loaded = None if report is None else Report.load(report)
-        export_page(page, found, report=loaded, evidence=evidence, examples=examples)
+        page = export or circuit.with_suffix(".html")
+        draw(found, export=page, report=loaded, evidence=evidence, examples=examples)
         run.show(f"{page}: {page.stat().st_size / 1e6:.2f} MB", {"page": str(page)})
         if open_:
             typer.launch(page.resolve().as_uri())

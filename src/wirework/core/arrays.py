@@ -40,7 +40,15 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
         if not isinstance(text, str) or _digest(arrays, text) != digest:
             raise ValueError("the checksum does not match")
         return arrays, json.loads(text)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise WireworkError(
             "file-damaged",
             f"{path} is truncated, edited or not a wirework file",

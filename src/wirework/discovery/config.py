@@ -15,7 +15,9 @@ class DiscoveryConfig(Config):
     `target_loss`: two-sided task loss in nats on `select`. `coefficient`: loss per open node.
     `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate,
     `after` only for the chosen one (published). `clean_up`: cut nodes that the target can spare
-    after discretisation, by their exact effect (published: by hand).
+    after discretisation, by their exact effect on `price_pairs` pairs (published: by hand).
+    `every_template`: the target must be met on the prompts of each template, not only in the mean
+    (published), but where the full model itself misses it there.
     """
 
     target_loss: float = Field(0.15, gt=0)
@@ -32,5 +34,7 @@ class DiscoveryConfig(Config):
     init_noise: float = Field(0.01, ge=0)
     temperature: float = Field(1.0, gt=0)
     calibrate: Literal["during", "after"] = "during"
+    every_template: bool = True
     clean_up: bool = True
+    price_pairs: int = Field(64, ge=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from wirework.ablation import (
     PromptTensors,
+    TaskScore,
     all_margins,
     calibrate,
     keep_taps,
     score,
-    site_gates,
 )
-from wirework.circuit import Calibration, Circuit, extract
+from wirework.circuit import Calibration, Circuit
 from wirework.core import RunRecord, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
@@ -35,8 +35,9 @@ ABLATION = "mean-pretraining"
 def discover(
     checkpoint: Checkpoint,
     task: Task,
-    config: DiscoveryConfig | None = None,
     *,
+    target_loss: float | None = None,
+    config: DiscoveryConfig | None = None,
     seed: int = 0,
     state: Path | None = None,
     unlearned_ok: bool = False,
@@ -44,42 +45,43 @@ def discover(
 ) -> Circuit:
     """Train gates, discretise, calibrate, extract; returns a circuit that runs alone.
 
-    `state`: file to save progress to and to resume from. `unlearned_ok`: go on although the full
+    `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume from. `unlearned_ok`: go on although the full
     model misses the target; then all gates may stay open. Raises `task-unlearned` (before any
     work), `target-missed`, `resume-mismatch`, `interrupted` and what the task's encoding raises.
     """
     config = config or DiscoveryConfig()
+    if target_loss is not None:
+        config = config.replace(target_loss=target_loss)
     encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
     fit, select, report = (PromptTensors.of(part) for part in _parts(encoded))
-    full = _full_loss(checkpoint, fit, select, config)
-    if full > config.target_loss and not unlearned_ok:
-        raise _unlearned(task, config.target_loss, full)
+    full = _full_score(checkpoint, fit, select, config)
+    if full.loss > config.target_loss and not unlearned_ok:
+        raise _unlearned(task, config.target_loss, full.loss)
     answers = answer_tokens(encoded)
     identity = _identity(checkpoint, task, config, seed)
     taus = train_gates(
         checkpoint, fit, config, seed=seed, state=state, identity=identity, start=start
     )
     tokens = np.array(prompt_tokens(encoded), dtype=np.int64)
-    during = config.calibrate == "during"
-    bench = Bench(checkpoint, fit, select, answers, tokens, calibrate_during=during)
-    found = smallest(bench, taus, config.target_loss, start)
+    bench = Bench(checkpoint, fit, select, answers, tokens, full, config)
+    found = smallest(bench, taus, start)
     if found is None and not unlearned_ok:
-        raise _missed(task, config.target_loss, full)
+        raise _missed(task, config.target_loss, full.loss)
     if found is None:
         found = bench.measure({site: tau >= 0 for site, tau in taus.items()})
     elif config.clean_up:
-        found = drop_nodes(bench, found, config.target_loss, start)
+        found = drop_nodes(bench, found, start)
     return _circuit(checkpoint, task, config, bench, found, report, encoded, seed)
 
 
-def _full_loss(
+def _full_score(
     checkpoint: Checkpoint, fit: PromptTensors, select: PromptTensors, config: DiscoveryConfig
-) -> float:
-    """Loss of the whole model on `select`, calibrated as every candidate will be."""
+) -> TaskScore:
+    """The whole model on `select`, calibrated as every candidate will be."""
     calibration = Calibration()
     if config.calibrate == "during":
         calibration = calibrate(all_margins(checkpoint.model, fit), fit.side)
-    return score(checkpoint.model, select, calibration=calibration).loss
+    return score(checkpoint.model, select, calibration=calibration)
 
 
 def answer_tokens(encoded: EncodedTask) -> NDArray[np.int64]:
@@ -112,7 +114,7 @@ def _circuit(
     encoded: EncodedTask,
     seed: int,
 ) -> Circuit:
-    calibration = bench.calibration(found.keep)
+    calibration = bench.calibration(found.lone)
     taps = keep_taps(found.keep, checkpoint.means)
     model = checkpoint.model
     calibrated = score(model, report, taps, calibration)
@@ -121,7 +123,7 @@ def _circuit(
         "task_loss": calibrated.loss,
         "task_accuracy": calibrated.accuracy,
         "task_loss_raw": score(model, report, taps).loss,
-        "select_loss": found.select.loss,
+        "select_loss": found.loss,
         "target_loss": config.target_loss,
         "model_loss": whole.loss,
         "model_accuracy": whole.accuracy,
@@ -137,7 +139,7 @@ def _circuit(
     )
     return Circuit(
         nodes=found.nodes,
-        network=extract(bench.network, site_gates(found.keep, checkpoint.means), bench.answers),
+        network=found.lone,
         tokenizer=checkpoint.tokenizer.to_json(),
         task=task.to_json(),
         prompt_tokens=prompt_tokens(encoded),

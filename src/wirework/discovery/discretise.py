@@ -4,171 +4,184 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from wirework.ablation import (
     Keep,
     PromptTensors,
     TaskScore,
-    all_margins,
     calibrate,
     keep_of,
-    keep_taps,
     kept_nodes,
-    score,
+    lone_margins,
+    score_of,
+    site_gates,
 )
-from wirework.circuit import Calibration, Nodes, on_path
-from wirework.circuit.graph import edges
-from wirework.core import Site
+from wirework.circuit import Calibration, Nodes, extract, on_path
+from wirework.core import Node, Site
 from wirework.core.progress import StartProgress, silent
+from wirework.discovery.config import DiscoveryConfig
 from wirework.engine import Network
 from wirework.model import Checkpoint
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A set of nodes after nodes off every path were removed, with its loss on `select`."""
+    """A set of nodes, nodes off every path removed, with its loss on `select`."""
 
     keep: Keep
+    lone: Network
     calibration: Calibration
-    select: TaskScore
+    loss: float
+    meets_target: bool
 
     @cached_property
     def nodes(self) -> Nodes:
         return kept_nodes(self.keep)
 
+    def __len__(self) -> int:
+        return sum(len(indices) for indices in self.nodes.values())
+
 
 class Bench:
-    """Measures sets of nodes: calibrated on `fit`, scored on `select`."""
+    """Measures sets of nodes as lone circuits: calibrated on `fit`, scored on `select`.
+
+    `answers`, `tokens`: the task's answer and prompt tokens; `full`: the whole model on `select`.
+    With `config.every_template` each template must meet the target, or else what the whole model
+    reaches there: the smallest set would otherwise give up the templates that cost most.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, fit: PromptTensors, select: PromptTensors,
-        answers: NDArray[np.int64], tokens: NDArray[np.int64], *, calibrate_during: bool,
-    ) -> None:  # fmt: skip
-        self.checkpoint = checkpoint
+        self,
+        checkpoint: Checkpoint,
+        fit: PromptTensors,
+        select: PromptTensors,
+        answers: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        full: TaskScore,
+        config: DiscoveryConfig,
+    ) -> None:
+        self.means = checkpoint.means
+        self.network = checkpoint.sparse()
         self.fit = fit
         self.select = select
         self.answers = answers
         self.tokens = tokens
-        self.calibrate_during = calibrate_during
-        self.network: Network = checkpoint.sparse()
+        self.config = config
+        target = config.target_loss
+        limits = {key: max(target, loss) for key, loss in full.by_template().items()}
+        self.limits = limits if config.every_template else {}
         self.widths = {site: len(mean) for site, mean in checkpoint.means.items()}
 
-    def on_paths(self, keep: Keep) -> Keep:
-        """Without the nodes that lie on no path from the prompts' tokens to the answers."""
-        used = on_path(self.network, kept_nodes(keep), outputs=self.answers, tokens=self.tokens)
-        return keep_of(used, self.widths)
-
-    def calibration(self, keep: Keep) -> Calibration:
-        taps = keep_taps(keep, self.checkpoint.means)
-        return calibrate(all_margins(self.checkpoint.model, self.fit, taps), self.fit.side)
-
     def measure(self, keep: Keep) -> Candidate:
-        """Remove nodes off every path, calibrate, score."""
-        keep = self.on_paths(keep)
-        calibration = self.calibration(keep) if self.calibrate_during else Calibration()
-        taps = keep_taps(keep, self.checkpoint.means)
-        return Candidate(
-            keep, calibration, score(self.checkpoint.model, self.select, taps, calibration)
+        """Remove nodes off every path, take the circuit out, calibrate, score."""
+        used = on_path(self.network, kept_nodes(keep), outputs=self.answers, tokens=self.tokens)
+        keep = keep_of(used, self.widths)
+        lone = extract(self.network, site_gates(keep, self.means), self.answers)
+        calibration = Calibration()
+        if self.config.calibrate == "during":
+            calibration = self.calibration(lone)
+        values = torch.from_numpy(lone_margins(lone, self.select, np.float32))
+        result = score_of(values, self.select, calibration)
+        meets = result.loss <= self.config.target_loss and all(
+            loss <= self.limits.get(key, np.inf) for key, loss in result.by_template().items()
         )
+        return Candidate(keep, lone, calibration, result.loss, meets)
 
-    def edge_count(self, nodes: Nodes) -> int:
-        return len(edges(self.network, nodes))
+    def calibration(self, lone: Network) -> Calibration:
+        values = torch.from_numpy(lone_margins(lone, self.fit, np.float32))
+        return calibrate(values, self.fit.side)
+
+    def price(self, found: Candidate, node: Node) -> float:
+        """Loss on part of `select` with one node of the candidate held at its constant."""
+        constant = float(self.means[node.site][node.index])
+
+        def cut(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+            x = x.copy()
+            x[..., node.index] = constant
+            return x
+
+        part = self.select.first(self.config.price_pairs)
+        values = lone_margins(found.lone, part, np.float32, replace={node.site: cut})
+        return score_of(torch.from_numpy(values), part, found.calibration).loss
 
 
 def smallest(
     bench: Bench,
     taus: dict[Site, NDArray[np.float32]],
-    target_loss: float,
     start: StartProgress = silent,
 ) -> Candidate | None:
-    """Rank nodes by tau and bisect to the fewest that meet the target on `select` (§4.8).
+    """Rank nodes by tau and bisect to the fewest that meet the target (§4.8).
 
     Equal taus are ranked by site, then index. None where even all nodes miss the target.
     """
     places = sorted(taus)
     values = np.concatenate([taus[site] for site in places])
     order = np.argsort(-values, kind="stable")
+    ends = np.cumsum([len(taus[site]) for site in places])[:-1]
 
-    def top(k: int) -> Keep:
+    def top(k: int) -> Candidate:
         flat = np.zeros(len(values), dtype=np.bool_)
         flat[order[:k]] = True
-        ends = np.cumsum([len(taus[site]) for site in places])
-        return dict(zip(places, np.split(flat, ends[:-1]), strict=True))
+        trial = bench.measure(dict(zip(places, np.split(flat, ends), strict=True)))
+        progress.advance(nodes=k, loss=trial.loss)
+        return trial
 
     with start("discretise", len(values).bit_length() + 1) as progress:
-        high = int((values >= 0).sum())
-        best = bench.measure(top(high))
-        progress.advance(nodes=high, loss=best.select.loss)
-        low = 0
-        if best.select.loss > target_loss:
+        low, high = 0, int((values >= 0).sum())
+        best = top(high)
+        if not best.meets_target:
             low, high = high, len(values)
-            best = bench.measure(top(high))
-            if best.select.loss > target_loss:
+            best = top(high)
+            if not best.meets_target:
                 return None
         while high - low > 1:
             middle = (low + high) // 2
-            trial = bench.measure(top(middle))
-            progress.advance(nodes=middle, loss=trial.select.loss)
-            if trial.select.loss <= target_loss:
+            trial = top(middle)
+            if trial.meets_target:
                 high, best = middle, trial
             else:
                 low = middle
     return best
 
 
-def drop_nodes(
-    bench: Bench, found: Candidate, target_loss: float, start: StartProgress = silent
-) -> Candidate:
-    """Cut, one by one, nodes whose loss the target can bear, cheapest first.
+def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) -> Candidate:
+    """Cut nodes that the target can spare, cheapest first, until none is left to spare.
 
-    Each round measures every node's removal on `select` and bisects how many of the cheapest can
-    go together; rounds end when none can.
+    Each round prices every node's removal alone, then bisects how many of the cheapest can go
+    together.
     """
-    with start("clean-up", sum(len(indices) for indices in found.nodes.values())) as progress:
+    with start("clean-up", len(found)) as progress:
         while True:
-            ranked = _by_price(bench, found)
-            fewer = _drop_most(bench, found, ranked, target_loss)
+            nodes = [Node(site, index) for site, held in found.nodes.items() for index in held]
+            ranked = sorted(nodes, key=lambda node: (bench.price(found, node), node))
+            fewer = _drop_most(bench, found, ranked)
             if fewer is None:
                 return found
-            before = sum(len(i) for i in found.nodes.values())
+            progress.advance(len(found) - len(fewer), nodes=len(fewer), loss=fewer.loss)
             found = fewer
-            after = sum(len(i) for i in found.nodes.values())
-            progress.advance(before - after, nodes=after, loss=found.select.loss)
 
 
-def _by_price(bench: Bench, found: Candidate) -> list[tuple[Site, int]]:
-    taps_of = bench.checkpoint.means
-    prices = []
-    for site, indices in found.nodes.items():
-        for index in indices:
-            keep = _without(found.keep, [(site, index)])
-            taps = keep_taps(keep, taps_of)
-            loss = score(bench.checkpoint.model, bench.select, taps, found.calibration).loss
-            prices.append((loss, site, index))
-    return [(site, index) for _, site, index in sorted(prices)]
-
-
-def _drop_most(
-    bench: Bench, found: Candidate, ranked: list[tuple[Site, int]], target_loss: float
-) -> Candidate | None:
-    low, high, best = 0, len(ranked), None
-    while high - low > 1 or best is None:
-        middle = max(1, (low + high) // 2)
+def _drop_most(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate | None:
+    """The candidate without as many of the first `ranked` as the target bears; None for none."""
+    best = None
+    low, high = 0, len(ranked) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
         trial = bench.measure(_without(found.keep, ranked[:middle]))
-        if trial.select.loss <= target_loss:
+        if trial.meets_target:
             low, best = middle, trial
-        elif middle == 1:
-            return best
         else:
             high = middle
     return best
 
 
-def _without(keep: Keep, nodes: list[tuple[Site, int]]) -> Keep:
+def _without(keep: Keep, nodes: list[Node]) -> Keep:
     copy = {site: kept.copy() for site, kept in keep.items()}
-    for site, index in nodes:
-        copy[site][index] = False
+    for node in nodes:
+        copy[node.site][node.index] = False
     return copy

@@ -12,6 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+_MANY = 1 << 16
+"""Entries from which on waking other threads pays."""
+
 _BITS_TYPE = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -34,42 +37,54 @@ def mark_largest(values: NDArray[Any], k: int, marks: NDArray[Any], one: Any) ->
         return
     bits = np.ascontiguousarray(values).view(_BITS_TYPE[values.dtype.itemsize])
     magnitude = bits.dtype.type(np.iinfo(bits.dtype).max)
-    _mark_rows(bits.reshape(-1, width), k, magnitude, marks.reshape(-1, width), one)
+    mark = _mark_many if bits.size >= _MANY else _mark_few
+    mark(bits.reshape(-1, width), k, magnitude, marks.reshape(-1, width), one)
 
 
 @numba.njit(cache=True, parallel=True)
-def _mark_rows(bits: Any, k: int, magnitude: Any, marks: Any, one: Any) -> None:
-    """`magnitude` masks the sign bit away; it also carries the integer type of the rows."""
-    rows, width = bits.shape
+def _mark_many(bits: Any, k: int, magnitude: Any, marks: Any, one: Any) -> None:
+    for row in numba.prange(len(bits)):
+        _mark_row(bits[row], k, magnitude, marks[row], one)
+
+
+@numba.njit(cache=True)
+def _mark_few(bits: Any, k: int, magnitude: Any, marks: Any, one: Any) -> None:
+    for row in range(len(bits)):
+        _mark_row(bits[row], k, magnitude, marks[row], one)
+
+
+@numba.njit(cache=True)
+def _mark_row(bits: Any, k: int, magnitude: Any, marks: Any, one: Any) -> None:
+    """`magnitude` masks the sign bit away; it also carries the integer type of the row."""
+    width = len(bits)
     zero = one ^ one
-    for row in numba.prange(rows):
-        size = np.empty(width, bits.dtype)
-        largest = magnitude ^ magnitude
+    size = np.empty(width, bits.dtype)
+    largest = magnitude ^ magnitude
+    for i in range(width):
+        size[i] = bits[i] & magnitude
+        largest = max(largest, size[i])
+    # Bisect for the k-th largest: at least k entries are >= low, fewer than k are > high.
+    low, high = np.int64(0), np.int64(largest)
+    count = width
+    while low < high and count != k:
+        middle = low + (high - low + 1) // 2
+        trial = bits.dtype.type(middle)
+        count = 0
         for i in range(width):
-            size[i] = bits[row, i] & magnitude
-            largest = max(largest, size[i])
-        # Bisect for the k-th largest: at least k entries are >= low, fewer than k are > high.
-        low, high = np.int64(0), np.int64(largest)
-        count = width
-        while low < high and count != k:
-            middle = low + (high - low + 1) // 2
-            trial = bits.dtype.type(middle)
-            count = 0
-            for i in range(width):
-                count += size[i] >= trial
-            if count >= k:
-                low = middle
-            else:
-                high = middle - 1
-        border = bits.dtype.type(low)
-        ties = k
-        for i in range(width):
-            above = size[i] > border
-            ties -= above
-            marks[row, i] = one if above else zero
-        for i in range(width):
-            if ties == 0:
-                break
-            if size[i] == border:
-                marks[row, i] = one
-                ties -= 1
+            count += size[i] >= trial
+        if count >= k:
+            low = middle
+        else:
+            high = middle - 1
+    border = bits.dtype.type(low)
+    ties = k
+    for i in range(width):
+        above = size[i] > border
+        ties -= above
+        marks[i] = one if above else zero
+    for i in range(width):
+        if ties == 0:
+            break
+        if size[i] == border:
+            marks[i] = one
+            ties -= 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from wirework.ablation import MEAN_PRETRAINING
-from wirework.core import Node, Site
+from wirework.core import Edge, Node, Site
 from wirework.core.names import FINAL
 from wirework.data import Tokenizer
 from wirework.model import Checkpoint, ModelConfig, Transformer, reference_means
 from wirework.model.layers import Layer
+from wirework.planted.active import active_nodes
 from wirework.tasks import Task
 
 REFERENCE = "every token of the prompts in `fit`, both sides"
@@ -29,13 +30,14 @@ _WIDTH = 16
 """The residual width for which the weights are chosen; gains make other widths behave alike."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Planted:
     """A model made by hand, with a task that it does.
 
-    `ablation`: what cut nodes are held at; `reference`: the text behind the means. `parts`: the
-    nodes by what they were made for. Which of them a minimal circuit needs is for
-    `minimal_circuits` to say, not for the names.
+    `ablation`: what cut nodes are held at; `reference`: the text behind the means. `active`: the
+    nodes that can matter (`active_nodes`). `parts`: the nodes by what they were made for; which
+    of them a minimal circuit needs is for `minimal_circuits` to say. `edges`: every weight set
+    between two nodes.
     """
 
     checkpoint: Checkpoint
@@ -43,11 +45,15 @@ class Planted:
     ablation: str
     reference: str
     active: tuple[Node, ...]
-    parts: dict[str, Node] = field(default_factory=dict)
+    parts: Mapping[str, Node]
+    edges: frozenset[Edge]
 
     def nodes(self, *names: str) -> frozenset[Node]:
         """The nodes of some parts."""
         return frozenset(self.parts[name] for name in names)
+
+    def edges_between(self, nodes: Collection[Node]) -> frozenset[Edge]:
+        return frozenset(e for e in self.edges if e.source in nodes and e.target in nodes)
 
 
 class Draft:
@@ -61,6 +67,7 @@ class Draft:
         self.tokenizer = tokenizer
         self.random = np.random.default_rng(seed)
         self.parts: dict[str, Node] = {}
+        self.edges: set[Edge] = set()
         self.model = Transformer(
             ModelConfig.parse(
                 {
@@ -115,6 +122,7 @@ class Draft:
     def wire(self, source: Node, target: Node, weight: float) -> None:
         """Set one weight between two nodes of one layer."""
         self._into(target)[target.index, source.index] = weight
+        self.edges.add(Edge(source, target))
 
     def read_position(self, target: Node, column: int, weight: float) -> None:
         """Set the weight from one concatenated position channel."""
@@ -149,7 +157,7 @@ class Draft:
             return layer.attn.qkv
         return layer.mlp.write if target.site.kind == "mlp.out" else layer.mlp.read
 
-    def checkpoint(self, task: Task) -> Checkpoint:
+    def finish(self, task: Task) -> Planted:
         """The model with its means over every token of the task's `fit` prompts."""
         prompts = task.encode(self.tokenizer, self.model.config.context).fit
         rows = [
@@ -157,4 +165,14 @@ class Draft:
             for row, last in zip(prompts.tokens, prompts.last, strict=True)
         ]
         means = reference_means(self.model, rows)
-        return Checkpoint(self.model, self.tokenizer, means, step=0)
+        checkpoint = Checkpoint(self.model, self.tokenizer, means, step=0)
+        active = active_nodes(checkpoint, task)
+        return Planted(
+            checkpoint=checkpoint,
+            task=task,
+            ablation=MEAN_PRETRAINING,
+            reference=REFERENCE,
+            active=active,
+            parts=self.parts,
+            edges=frozenset(self.edges),
+        )

@@ -8,9 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from wirework.data import Tokenizer
-from wirework.planted.active import active_nodes
-from wirework.ablation import MEAN_PRETRAINING
-from wirework.planted.draft import REFERENCE, SPLIT_SIZES, Draft, Planted
+from wirework.planted.draft import SPLIT_SIZES, Draft, Planted
 from wirework.tasks import Answers, Pair, Task
 
 LETTERS = {"a": (1, 1), "b": (1, -1), "c": (-1, 1), "d": (-1, -1)}
@@ -49,9 +47,7 @@ def copy_previous(*, size: int = 16, seed: int = 0) -> Planted:
             draft.embed([token], source, LETTERS[letter][place])
             draft.unembed(token, final, 1.0 * LETTERS[letter][place])
     draft.blur(tokens.values(), 3, 0.4)
-    checkpoint = draft.checkpoint(task)
-    active = active_nodes(checkpoint, task)
-    return Planted(checkpoint, task, MEAN_PRETRAINING, REFERENCE, active, draft.parts)
+    return draft.finish(task)
 
 
 def _attend_back(draft: Draft, head: int) -> None:
@@ -91,7 +87,8 @@ def letter_task(seed: int) -> Task:
                 texts.append("".join(f" {letter}" for letter in row))
             if not made.intersection(texts):
                 made.update(texts)
-                return Pair(*texts, right, wrong, "long" if length > 10 else "short")
+                template = "long" if length > 10 else "short"
+                return Pair(texts[0], texts[1], right, wrong, template)
 
     def pairs(count: int, longest: int) -> tuple[Pair, ...]:
         sides = list(permutations(LETTERS, 2))

@@ -6,9 +6,7 @@ import numpy as np
 
 from wirework.core import Node
 from wirework.data import Tokenizer
-from wirework.planted.active import active_nodes
-from wirework.ablation import MEAN_PRETRAINING
-from wirework.planted.draft import REFERENCE, SPLIT_SIZES, Draft, Planted
+from wirework.planted.draft import SPLIT_SIZES, Draft, Planted
 from wirework.tasks import Answers, Pair, Task
 
 _OPENING = (b' "', b" '")
@@ -40,7 +38,7 @@ def close_quote(*, size: int = 16, seed: int = 0) -> Planted:
     value = _find_opening(draft, layer=1, kind=kind)
     # Nothing at the opening stands for a single quote: the write goes from 0 … 2 to -1 … 1.
     _answer(draft, layer=1, values=[value], shift=-2.0)
-    return _finish(draft, seed)
+    return draft.finish(quote_task(seed))
 
 
 def quote_with_decoys(*, size: int = 16, decoys: int = 2, seed: int = 0) -> Planted:
@@ -55,16 +53,24 @@ def quote_with_decoys(*, size: int = 16, decoys: int = 2, seed: int = 0) -> Plan
     value = _find_opening(draft, layer=0, kind=kind)
     write = _answer(draft, layer=0, values=[value])
     heard = draft.node("decoy read", "0.mlp.in", write.index)
-    head = value.index // draft.model.config.d_head
-    for number in range(decoys + 1):
-        idle = draft.node(f"decoy value {number}", "0.attn.v", draft.channel("attn.v", head))
-        neuron = draft.node(f"decoy neuron {number}", "0.mlp.neuron", draft.channel("mlp.neuron"))
-        draft.wire(draft.parts["read kind"], idle, 1.2)
-        draft.wire(heard, neuron, 1.0)
-    for source, name, weight in ((idle, "attn", 0.4), (neuron, "mlp", 0.3)):
-        unread = draft.node(f"decoy write {name}", f"0.{name}.out", draft.channel())
-        draft.wire(source, unread, weight)
-    return _finish(draft, seed)
+    for number in range(decoys):
+        _decoy(draft, f"decoy value {number}", draft.parts["read kind"], value)
+        _decoy(draft, f"decoy neuron {number}", heard)
+    for name, source, beside in (("attn", draft.parts["read kind"], value), ("mlp", heard, None)):
+        unit = _decoy(draft, f"decoy {name}", source, beside)
+        draft.wire(unit, draft.node(f"decoy write {name}", f"0.{name}.out", draft.channel()), 0.4)
+    return draft.finish(quote_task(seed))
+
+
+def _decoy(draft: Draft, name: str, source: Node, value: Node | None = None) -> Node:
+    """A unit without out-weights: a neuron, or a value in the head of another one."""
+    if value is None:
+        unit = draft.node(name, "0.mlp.neuron", draft.channel("mlp.neuron"))
+    else:
+        head = value.index // draft.model.config.d_head
+        unit = draft.node(name, str(value.site), draft.channel("attn.v", head))
+    draft.wire(source, unit, 1.2)
+    return unit
 
 
 def twin_values(*, size: int = 16, seed: int = 0) -> Planted:
@@ -76,7 +82,7 @@ def twin_values(*, size: int = 16, seed: int = 0) -> Planted:
     twin = draft.node("value twin", "0.attn.v", draft.channel("attn.v", head))
     draft.wire(draft.parts["read kind"], twin, 1.0)
     _answer(draft, layer=0, values=[value, twin])
-    return _finish(draft, seed)
+    return draft.finish(quote_task(seed))
 
 
 def _draft(size: int, seed: int, **switches: object) -> Draft:
@@ -133,13 +139,6 @@ def _answer(draft: Draft, *, layer: int, values: list[Node], shift: float = 0.0)
     return write
 
 
-def _finish(draft: Draft, seed: int) -> Planted:
-    task = quote_task(seed)
-    checkpoint = draft.checkpoint(task)
-    active = active_nodes(checkpoint, task)
-    return Planted(checkpoint, task, MEAN_PRETRAINING, REFERENCE, active, draft.parts)
-
-
 def quote_task(seed: int) -> Task:
     """Open strings that hold two escaped quotes of random kinds."""
     random = np.random.default_rng(seed)
@@ -155,7 +154,7 @@ def quote_task(seed: int) -> Task:
             texts = [_FORMS[form].format(name=name, quote=q, body="".join(body)) for q in "\"'"]
             if not made.intersection(texts):
                 made.update(texts)
-                return Pair(*texts, "double", "single", form)
+                return Pair(texts[0], texts[1], "double", "single", form)
 
     def pairs(count: int, *forms: str) -> tuple[Pair, ...]:
         return tuple(pair(forms) for _ in range(count))

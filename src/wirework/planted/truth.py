@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import PromptTensors, calibrate, calibrated, margins, two_sided_loss
+from wirework.ablation import PromptTensors, calibrate, margins, score_of
 from wirework.core import Node, Site, WireworkError
 from wirework.core.names import sites
 from wirework.model import Taps
@@ -22,12 +22,14 @@ MOST_ACTIVE = 14
 _ROWS = 4096
 
 
-def minimal_circuits(planted: Planted, target_loss: float) -> list[frozenset[Node]]:
+def minimal_circuits(
+    planted: Planted, target_loss: float, *, every_template: bool = True
+) -> list[frozenset[Node]]:
     """All sets of nodes that meet the target and of which no proper subset does.
 
     Meeting it means what it means to `discover`: every other node held at its reference mean,
     scale and shift fitted on `fit` (`calibrate`), two-sided loss on `select` at most
-    `target_loss`. Nothing is assumed about the loss of a set from the loss of another: every
+    `target_loss`, with `every_template` on the prompts of each template. Nothing is assumed about the loss of a set from the loss of another: every
     subset of the active nodes is measured but those that hold a minimal circuit already found.
     Nodes that are not active are kept meanwhile, and each is seen to stand at its mean or to be
     read by nothing, so that cutting it changes no number. By size, then by name. Raises
@@ -41,15 +43,14 @@ def minimal_circuits(planted: Planted, target_loss: float) -> list[frozenset[Nod
             expected=f"at most {MOST_ACTIVE}",
             got=str(len(active)),
         )
-    trial = _Trial(planted)
+    trial = _Trial(planted, target_loss, every_template)
     found: list[NDArray[np.bool_]] = []
     for size in range(len(active) + 1):
         masks = _subsets(len(active), size)
         for smaller in found:
             masks = masks[~(masks | ~smaller).all(axis=1)]
         if len(masks):
-            hopeful = masks[trial.hopeful(masks, target_loss)]
-            found += [mask for mask in hopeful if trial.loss(mask) <= target_loss]
+            found += [mask for mask in masks[trial.hopeful(masks)] if trial.meets_target(mask)]
     return [frozenset(node for node, kept in zip(active, m, strict=True) if kept) for m in found]
 
 
@@ -64,7 +65,9 @@ def _subsets(count: int, size: int) -> NDArray[np.bool_]:
 class _Trial:
     """Measures many sets of active nodes at once: one row for each set and prompt."""
 
-    def __init__(self, planted: Planted) -> None:
+    def __init__(self, planted: Planted, target_loss: float, every_template: bool) -> None:
+        self.target_loss = target_loss
+        self.every_template = every_template
         checkpoint = planted.checkpoint
         self.model = checkpoint.model
         self.active = planted.active
@@ -77,7 +80,7 @@ class _Trial:
         for node in self.active:
             self.still[node.site][node.index] = False
 
-    def hopeful(self, masks: NDArray[np.bool_], target_loss: float) -> NDArray[np.bool_]:
+    def hopeful(self, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which sets might meet the target, whatever their calibration.
 
         A prompt on the wrong side costs at least log 2, and no scale > 0 and shift get fewer of
@@ -94,21 +97,21 @@ class _Trial:
         tied = torch.cat([none, (ordered.diff(dim=1) == 0).double(), none], 1)
         least = wrong.masked_fill(tied > 0, torch.inf).amin(1)
         bound = np.log(2) * least.numpy() / values.shape[1]
-        return np.asarray(bound <= target_loss)
+        return np.asarray(bound <= self.target_loss)
 
-    def loss(self, mask: NDArray[np.bool_]) -> float:
-        """Loss on `select` of one set, calibrated on `fit`."""
-        fit = self.margins(mask[None], self.fit)[0]
-        select = self.margins(mask[None], self.select)[0]
-        calibration = calibrate(fit, self.fit.side)
-        return float(two_sided_loss(calibrated(select, self.select.side, calibration)))
+    def meets_target(self, mask: NDArray[np.bool_]) -> bool:
+        """Whether one set, calibrated on `fit`, reaches the target on `select`."""
+        calibration = calibrate(self.margins(mask[None], self.fit)[0], self.fit.side)
+        result = score_of(self.margins(mask[None], self.select)[0], self.select, calibration)
+        losses = result.by_template().values() if self.every_template else [result.loss]
+        return max(losses) <= self.target_loss
 
     @torch.no_grad()
     def margins(self, masks: NDArray[np.bool_], prompts: PromptTensors) -> Tensor:
         """Margins of every prompt (2N) under every mask (M, active nodes): (M, 2N)."""
         rows = len(prompts.last)
         found = [torch.empty(0, rows, dtype=torch.float64)]
-        for piece in torch.from_numpy(masks).split(max(1, _ROWS // rows)):
+        for piece in torch.split(torch.from_numpy(masks), max(1, _ROWS // rows)):
             many = _repeated(prompts, len(piece))
             taps = Taps(record=self.still, replace=self.replace(piece, rows))
             found.append(margins(self.model, many, taps).double().view(len(piece), rows))
@@ -126,9 +129,13 @@ class _Trial:
                 keep = torch.ones(len(masks), len(self.means[site]), dtype=torch.bool)
                 keep[:, [self.active[i].index for i in mine]] = masks[:, mine]
                 keep = keep.repeat_interleave(rows, 0)[:, None, :]
-                changes[site] = partial(torch.where, keep, other=self.means[site])
+                changes[site] = partial(_choose, keep, self.means[site])
         return changes
 
 
 def _repeated(prompts: PromptTensors, times: int) -> PromptTensors:
     return prompts.rows(torch.arange(len(prompts.last)).repeat(times))
+
+
+def _choose(keep: Tensor, mean: Tensor, x: Tensor) -> Tensor:
+    return torch.where(keep, x, mean)

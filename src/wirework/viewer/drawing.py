@@ -75,8 +75,8 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
     links = _links(circuit, nodes, answers)
     boxes = {str(node): _box(node, column_of[node.site]) for node in nodes}
     boxes |= {f"answer {name}": Box(len(columns) - 1, _ANSWER_HEIGHT) for name in answers}
-    starts = {link.channel for link in links if link.kind == "embedding"} - {None}
-    boxes |= {f"tokens {c}": Box(0, _BEND_HEIGHT, frozenset([c])) for c in sorted(starts)}
+    embedded = [link.channel for link in links if link.kind == "embedding"]
+    boxes |= {f"tokens {c}": Box(0, _BEND_HEIGHT, frozenset([c])) for c in embedded}
     names = {name: index for index, name in enumerate(boxes)}
     lines = [
         Line(names[link.source or f"tokens {link.channel}"], names[link.target], link.channel)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+_TRIES, _MANY_STEPS = 48, 4000
 _SWEEPS = 24
 _WIRE_PULL = 6.0
 """How much more a wire between two bends wants to be level than a line between two boxes."""
@@ -86,15 +87,46 @@ def _routes(boxes: Sequence[Box], lines: Sequence[Line]) -> tuple[list[int], lis
 
 def _order(columns: Sequence[int], steps: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The points of every column from top to bottom, with few crossings."""
-    import igraph
-
-    graph = igraph.Graph(n=len(columns), edges=list(steps), directed=True)
-    found = graph.layout_sugiyama(layers=list(columns), maxiter=200)
-    across = [found[point][0] for point in range(len(columns))]
+    random = np.random.default_rng(0)
+    count = len(columns)
+    ends = np.array(steps, dtype=np.int64).reshape(-1, 2)
+    left = np.array([columns[source] for source in ends[:, 0]], dtype=np.int64)
+    best, least = np.zeros(count), np.inf
+    # The result depends on how the points are numbered.
+    for attempt in range(_TRIES if len(steps) < _MANY_STEPS else 1):
+        numbering = random.permutation(count) if attempt else np.arange(count)
+        places = _sugiyama(columns, ends, numbering)
+        crossings = _crossings(places, ends, left)
+        if crossings < least:
+            best, least = places, crossings
     order: list[list[int]] = [[] for _ in range(max(columns, default=-1) + 1)]
-    for point in sorted(range(len(columns)), key=lambda point: (across[point], point)):
+    for point in sorted(range(count), key=lambda point: (best[point], point)):
         order[columns[point]].append(point)
     return order
+
+
+def _sugiyama(
+    columns: Sequence[int], ends: NDArray[np.int64], numbering: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """A place of every point within its column, with the points numbered anew for the search."""
+    import igraph
+
+    layers = np.empty(len(columns), dtype=np.int64)
+    layers[numbering] = columns
+    graph = igraph.Graph(n=len(columns), edges=numbering[ends].tolist(), directed=True)
+    found = graph.layout_sugiyama(layers=layers.tolist(), maxiter=100)
+    return np.array([found[int(number)][0] for number in numbering], dtype=np.float64)
+
+
+def _crossings(
+    places: NDArray[np.float64], ends: NDArray[np.int64], left: NDArray[np.int64]
+) -> int:
+    total = 0
+    for column in np.unique(left):
+        begin, end = places[ends[left == column]].T
+        apart = (begin[:, None] - begin) * (end[:, None] - end)
+        total += int((apart < 0).sum()) // 2
+    return total
 
 
 def _heights(

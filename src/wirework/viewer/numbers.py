@@ -11,7 +11,10 @@ def short(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
     rounded = float(f"{value:.4g}")
-    return int(rounded) if rounded == int(rounded) else rounded
+    if math.isinf(rounded):
+        return value
+    whole = abs(rounded) < 1e5 and rounded == int(rounded)
+    return int(rounded) if whole else rounded
 
 
 def shorts(values: Iterable[float]) -> list[float | int | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wirework.circuit import Circuit
-from wirework.core import Report
+from wirework.core import Report, WireworkError
 from wirework.core.files import write_text
 from wirework.viewer.content import page_content
 
@@ -65,6 +65,33 @@ def export_page(
     """Write `render_page` to a file, whole or not at all. Raises `disk-full` and the like too."""
     page = render_page(circuit, report=report, evidence=evidence, examples=examples)
     write_text(Path(path), page)
+
+
+def view(
+    circuit: Circuit | Path | str,
+    *,
+    export: Path | str | None = None,
+    report: Report | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    examples: int = 12,
+) -> Path:
+    """Draw a circuit, or the one in a `.circuit` file, as a page; returns where it is.
+
+    `export`: the HTML file to write; by default it stands beside the circuit's file. Raises
+    `view-without-file` where neither says where, and what `Circuit.load`, `render_page` raise.
+    """
+    if isinstance(circuit, Circuit):
+        if export is None:
+            raise WireworkError(
+                "view-without-file", "a circuit in memory has no file to put its page beside",
+                expected="the HTML file to write", hint='export="quote.html"',
+            )  # fmt: skip
+        found, page = circuit, Path(export)
+    else:
+        found = Circuit.load(circuit)
+        page = Path(circuit).with_suffix(".html") if export is None else Path(export)
+    export_page(page, found, report=report, evidence=evidence, examples=examples)
+    return page
 
 
 def safe_json(value: Any) -> str:

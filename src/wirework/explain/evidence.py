@@ -1,0 +1,95 @@
+"""Evidence about the nodes of a circuit as plain data, in a JSON file beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wirework.core import Node, WireworkError
+from wirework.core.files import read_json, write_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A piece of text with a node's activation at every token of it.
+
+    `position`: index of the token that the example was chosen for.
+    """
+
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class NodeEvidence:
+    """`effect`: change of the circuit's mean answer margin on `report` when this node is cut;
+    negative where the node helps. `top`: examples of the largest magnitude, the largest first.
+    `random`: examples drawn evenly from all texts in which the node is not zero."""
+
+    effect: float
+    top: tuple[Example, ...]
+    random: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """For every node of the circuit found in the model with this hash."""
+
+    model_hash: str
+    nodes: Mapping[Node, NodeEvidence]
+
+    def to_json(self) -> dict[str, Any]:
+        nodes = {str(node): asdict(found) for node, found in self.nodes.items()}
+        return {"version": VERSION, "model_hash": self.model_hash, "nodes": nodes}
+
+    def save(self, path: Path | str) -> None:
+        """Write one JSON file, atomically."""
+        write_json(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Evidence:
+        """Raises `file-missing`, `file-damaged`, `evidence-version`, `evidence-foreign`."""
+        value = read_json(Path(path))
+        if isinstance(value, dict) and value.get("version", VERSION) != VERSION:
+            raise WireworkError(
+                "evidence-version",
+                f"{path} is of a version that this wirework cannot read",
+                expected=f"version {VERSION}",
+                got=str(value["version"])[:80],
+            )
+        try:
+            nodes = {Node.parse(name): _node(found) for name, found in value["nodes"].items()}
+            return cls(str(value["model_hash"]), nodes)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WireworkError(
+                "evidence-foreign",
+                f"{path} is not evidence about a circuit",
+                expected="a file written by wirework",
+                got=f"{type(error).__name__}: {error}"[:200],
+            ) from None
+
+
+def _node(value: Any) -> NodeEvidence:
+    return NodeEvidence(
+        effect=float(value["effect"]),
+        top=tuple(_example(item) for item in value["top"]),
+        random=tuple(_example(item) for item in value["random"]),
+    )
+
+
+def _example(value: Any) -> Example:
+    return Example(
+        tokens=tuple(str(token) for token in value["tokens"]),
+        values=tuple(float(number) for number in value["values"]),
+        position=int(value["position"]),
+    )
+
+
+def evidence_path(circuit: Path | str) -> Path:
+    """Where the evidence about a circuit file stands: `quote.circuit` -> `quote.evidence.json`."""
+    return Path(circuit).with_suffix(".evidence.json")

@@ -1,0 +1,73 @@
+"""Random circuits: does the circuit beat others of its size, kept and removed?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wirework.ablation import Keep, PromptTensors, calibrate, score_of
+from wirework.core import Measure, Site
+from wirework.core.progress import StartProgress
+from wirework.core.stats import share_interval
+from wirework.validation.subject import Subject
+
+SAMPLE_PAIRS = 32
+"""Pairs of `report` on which random circuits are measured; one run costs a whole forward pass."""
+
+
+def control_measures(
+    subject: Subject, bars: dict[str, float], *, seed: int, draws: int, start: StartProgress
+) -> dict[str, Measure]:
+    """`sufficiency` and `necessity`: share of random circuits beaten (design §4).
+
+    A random circuit has as many nodes at every site as the circuit, drawn from all nodes there.
+    Every loss compared here, the circuit's own included, is the two-sided loss on the same pairs
+    after the best scale > 0 and shift for those pairs, so that nobody wins by calibration.
+    """
+    sample = subject.sample(SAMPLE_PAIRS, seed)
+    kept_loss = _loss(subject, subject.keep, sample)
+    removed_loss = _loss(subject, _inverted(subject.keep), sample)
+    beaten_kept = beaten_removed = 0
+    with start("random circuits", draws) as progress:
+        for draw in range(draws):
+            other = random_circuit(subject.keep, seed, draw)
+            beaten_kept += kept_loss < _loss(subject, other, sample)
+            beaten_removed += removed_loss > _loss(subject, _inverted(other), sample)
+            progress.advance(kept=beaten_kept, removed=beaten_removed)
+    how = f"Losses on {len(sample)} pairs of report, each circuit calibrated on them"
+    return {
+        "sufficiency": _share(
+            beaten_kept,
+            draws,
+            bars.get("sufficiency"),
+            f"Share of random circuits, equal in size at every site, that do worse than the "
+            f"circuit when only they are kept. {how}",
+        ),
+        "necessity": _share(
+            beaten_removed,
+            draws,
+            bars.get("necessity"),
+            f"Share of random circuits, equal in size at every site, whose removal from the whole "
+            f"model hurts less than the circuit's. {how}",
+        ),
+    }
+
+
+def random_circuit(keep: Keep, seed: int, draw: int) -> dict[Site, NDArray[np.bool_]]:
+    """As many nodes at every site as `keep` has there, chosen evenly from all."""
+    random = np.random.default_rng([seed, 1, draw])
+    return {site: random.permuted(kept) for site, kept in sorted(keep.items())}
+
+
+def _inverted(keep: Keep) -> Keep:
+    return {site: ~kept for site, kept in keep.items()}
+
+
+def _loss(subject: Subject, keep: Keep, sample: PromptTensors) -> float:
+    values = subject.margins(keep, sample)
+    return score_of(values, sample, calibrate(values, sample.side)).loss
+
+
+def _share(hits: int, draws: int, bar: float | None, note: str) -> Measure:
+    low, high = share_interval(hits, draws)
+    return Measure(hits / draws, low, high, draws, better="higher", bar=bar, note=note)
