@@ -45,9 +45,10 @@ def discover(
 ) -> Circuit:
     """Train gates, discretise, calibrate, extract; returns a circuit that runs alone.
 
-    `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume from. `unlearned_ok`: go on although the full
-    model misses the target; then all gates may stay open. Raises `task-unlearned` (before any
-    work), `target-missed`, `resume-mismatch`, `interrupted` and what the task's encoding raises.
+    `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume
+    from. `unlearned_ok`: go on although the full model misses the target; then all gates may stay
+    open. Raises `task-unlearned` (before any work), `target-missed`, `resume-mismatch`,
+    `interrupted` and what the task's encoding raises.
     """
     config = config or DiscoveryConfig()
     if target_loss is not None:

@@ -12,6 +12,9 @@ from wirework.core import Node
 from wirework.core.progress import StartProgress, silent
 from wirework.engine.sparse import Floats
 
+EFFECT_PAIRS = 128
+"""Pairs of `report` on which evidence measures effects: each node costs a pass over them."""
+
 
 def node_effects(
     circuit: Circuit, prompts: PromptTensors, *, start: StartProgress = silent

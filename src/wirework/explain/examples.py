@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,25 @@ from numpy.typing import NDArray
 
 from wirework.ablation import PromptTensors, require_model_of
 from wirework.circuit import Circuit
-from wirework.core import Node, Site, WireworkError
+from wirework.core import Node, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.data import Tokenizer
-from wirework.explain.effects import node_effects
+from wirework.explain.effects import EFFECT_PAIRS, node_effects
 from wirework.explain.evidence import Evidence, Example, NodeEvidence
 from wirework.model import Checkpoint, Taps
 from wirework.tasks import Task
 
 _BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A place in a window that was chosen for `score`, with the node's values in the window."""
+
+    score: float
+    window: int
+    position: int
+    values: NDArray[np.float32]
 
 
 def top_examples(
@@ -36,36 +46,100 @@ def top_examples(
 ) -> Evidence:
     """Evidence about every node, from its activations in the whole model on `windows` (n, T).
 
-    `top` examples of the largest magnitude, at most one of each window, ties by window and
-    position; `random` ones drawn from `seed`, evenly over the windows in which the node is not
-    zero and over its nonzero places there. Each example shows up to `span` tokens, most of them
-    before the chosen one. The effects are those of `node_effects` on the split `report` of the
-    circuit's task. Raises `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`.
+    `top` examples of the largest magnitude, ties by window and position; `random` ones drawn from
+    `seed`, evenly from all places where the node is not zero; at most one of each window. Each
+    shows up to `span` tokens, most of them before the chosen one. The effects are those of
+    `node_effects` on 128 pairs from all over the split `report` of the task. Raises
+    `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`.
     """
     require_model_of(circuit, checkpoint)
-    tokens = _checked(windows, checkpoint)
-    task = Task.from_json(circuit.task)
-    encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
-    effects = node_effects(circuit, PromptTensors.of(encoded.report), start=start)
-    finds = {node: _Finds(top, random) for node in effects}
+    tokens = _checked(windows, checkpoint, span)
+    encoded = Task.from_json(circuit.task).encode(checkpoint.tokenizer, checkpoint.config.context)
+    report = PromptTensors.of(encoded.report).first(EFFECT_PAIRS)
+    effects = node_effects(circuit, report, start=start)
+    tops: dict[Node, list[_Spot]] = {node: [] for node in effects}
+    randoms: dict[Node, list[_Spot]] = {node: [] for node in effects}
     generator = np.random.default_rng(seed)
-    taps_at = sorted(circuit.nodes)
     with start("examples", len(tokens)) as progress:
         for first in range(0, len(tokens), _BATCH):
             piece = tokens[first : first + _BATCH]
-            taps = Taps(record=taps_at)
-            with torch.no_grad():
-                checkpoint.model.read_out(torch.from_numpy(piece), taps)
-            for site in taps_at:
-                indices = list(circuit.nodes[site])
-                values = taps.values[site][..., indices].float().cpu().numpy()
-                draws = generator.random(values.shape)
-                for place, index in enumerate(indices):
-                    _look(finds[Node(site, index)], values[..., place], draws[..., place], first)
+            for node, values in _activations(circuit, checkpoint, piece).items():
+                _keep_best(tops[node], np.abs(values), values, first, top)
+                draws = np.where(values != 0, 1 - generator.random(values.shape), 0)
+                _keep_best(randoms[node], draws, values, first, random)
             progress.advance(len(piece))
     nodes = {}
-    for node, found in finds.items():
-        shown = [_show(found.top, tokens, span, checkpoint.tokenizer)]
-        shown.append(_show(found.random, tokens, span, checkpoint.tokenizer))
-        nodes[node] = NodeEvidence(effects[node], *shown)
+    for node, effect in effects.items():
+        chosen = [_shown(spots[node], tokens, span, checkpoint.tokenizer)
+                  for spots in (tops, randoms)]  # fmt: skip
+        nodes[node] = NodeEvidence(effect, *chosen)
     return Evidence(circuit.model_hash, nodes)
+
+
+def _checked(
+    windows: NDArray[np.integer[Any]], checkpoint: Checkpoint, span: int
+) -> NDArray[np.int64]:
+    tokens = np.asarray(windows)
+    sound = tokens.ndim == 2 and tokens.size > 0 and np.issubdtype(tokens.dtype, np.integer)
+    inside = sound and tokens.min() >= 0 and tokens.max() < checkpoint.config.vocab_size
+    if not inside or tokens.shape[1] > checkpoint.config.context or span < 1:
+        raise WireworkError(
+            "windows-malformed",
+            "examples come from rows of tokens that the model can read",
+            expected=f"integers (windows, at most {checkpoint.config.context} tokens) "
+            f"in 0..{checkpoint.config.vocab_size - 1}, shown in spans of at least 1",
+            got=f"{tokens.dtype} {tokens.shape}, span {span}",
+        )
+    return tokens.astype(np.int64)
+
+
+@torch.no_grad()
+def _activations(
+    circuit: Circuit, checkpoint: Checkpoint, tokens: NDArray[np.int64]
+) -> dict[Node, NDArray[np.float32]]:
+    """Node -> its activation in the whole model, (B, T)."""
+    taps = Taps(record=circuit.nodes)
+    checkpoint.model.read_out(torch.from_numpy(tokens), taps)
+    found = {}
+    for site, indices in sorted(circuit.nodes.items()):
+        values = taps.values[site][..., list(indices)].movedim(-1, 0).float().contiguous()
+        for index, mine in zip(indices, values.cpu().numpy(), strict=True):
+            found[Node(site, index)] = mine
+    return found
+
+
+def _keep_best(
+    best: list[_Spot],
+    scores: NDArray[np.floating[Any]],
+    values: NDArray[np.float32],
+    first: int,
+    count: int,
+) -> None:
+    """Put the highest score of every window (B, T), where above 0, among the `count` best."""
+    positions = scores.argmax(axis=1)
+    highest = scores[np.arange(len(scores)), positions]
+    bar = best[-1].score if best and len(best) == count else 0.0
+    for row in np.flatnonzero(highest > bar):
+        spot = (float(highest[row]), first + int(row), int(positions[row]), values[row].copy())
+        best.append(_Spot(*spot))
+    best.sort(key=lambda spot: (-spot.score, spot.window))
+    del best[count:]
+
+
+def _shown(
+    spots: Sequence[_Spot], tokens: NDArray[np.int64], span: int, tokenizer: Tokenizer
+) -> tuple[Example, ...]:
+    found = []
+    for spot in spots:
+        row = tokens[spot.window]
+        begin = max(0, min(spot.position - span * 3 // 4, len(row) - span))
+        end = min(begin + span, len(row))
+        found.append(
+            Example(
+                tokens=tuple(tokenizer.token_text(int(token)) for token in row[begin:end]),
+                # Six digits: what a page can show, in a third of the space.
+                values=tuple(float(f"{value:.6g}") + 0.0 for value in spot.values[begin:end]),
+                position=spot.position - begin,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,213 @@
+"""The program as a person uses it: the whole path on a small run, mistakes, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from wirework.cli.app import app
+
+SMALL = [
+    "steps=4", "batch=2", "checkpoint_every=2", "validate_every=2", "validation_batches=1",
+    "mean_batches=1", "dtype=float32", "model.vocab_size=400", "model.n_layer=1",
+    "model.d_model=16", "model.n_head=2", "model.d_mlp=32", "model.context=120",
+    "corpus.vocab_size=400", "sparsity.density=0.4", "sparsity.embedding_density=0.4",
+]  # fmt: skip
+
+
+def wirework(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def settings(text: Path) -> list[str]:
+    values = [*SMALL, f"corpus.source={text}", "corpus.validation_share=0.3"]
+    return [word for value in values for word in ("--set", value)]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    for index in range(8):
+        lines = [f'name_{index} = "value {index}"', "def area(w, h):", "    return w * h", ""]
+        (folder / f"part{index}.py").write_text("\n".join(lines * 30) + f"x{index} = {index}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    code, _, err = wirework("train", "tiny", "--out", folder, *settings(text))
+    assert code == 0, err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def circuit(run: Path) -> Path:
+    out = run.parent / "quote.circuit"
+    code, _, err = wirework(
+        "discover", run, "python/single_double_quote", "--out", out, "--unlearned-ok",
+        "--set", "steps=3", "--set", "batch=2", "--set", "clean_up=false",
+    )  # fmt: skip
+    assert code == 0, err
+    return out
+
+
+def test_info_of_a_run_has_density_nonzeros_and_what_stands_beside(run: Path) -> None:
+    code, out, _ = wirework("info", run, "--json")
+    value = json.loads(out)
+    assert code == 0
+    assert value["config"]["steps"] == 4
+    assert 0 < value["density"] <= 1
+    assert set(value["beside"]) >= {"bigram", "biases", "gains"}
+    assert sum(entry["nonzeros"] for entry in value["matrices"].values()) == value["nonzeros"]
+    assert "val_loss" in value["losses"]
+    assert wirework("info", run)[0] == 0
+
+
+def test_info_of_a_circuit_has_what_is_promised(circuit: Path) -> None:
+    code, out, _ = wirework("info", circuit, "--json")
+    assert code == 0
+    assert set(json.loads(out)) >= {
+        "nodes", "edges", "embedding_edges", "unembedding_edges", "shadow_weights", "runs_alone",
+        "task", "task_loss", "task_loss_raw", "task_accuracy", "model_hash",
+    }  # fmt: skip
+    assert wirework("info", circuit)[0] == 0
+
+
+def test_validate_prints_one_report_and_its_exit_code_says_whether_bars_were_met(
+    circuit: Path, run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.json"
+    code, text, err = wirework(
+        "validate", circuit, "--model", run, "--draws", 3, "--out", out, "--json"
+    )
+    report = json.loads(text)
+    assert report == json.loads(out.read_text())
+    assert report["schema"] == 1
+    missed = [m for m in report["measures"].values() if m["passed"] is False]
+    assert code == (1 if missed else 0), err
+
+
+def test_view_writes_a_page(circuit: Path, run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "quote.html"
+    code, _, err = wirework("view", circuit, "--model", run, "--export", page)
+    assert code == 0, err
+    assert page.read_text().lower().startswith("<!doctype html>")
+
+
+def test_tasks_can_be_listed_shown_and_checked(run: Path) -> None:
+    code, out, _ = wirework("tasks", "list", "--json")
+    names = [item["name"] for item in json.loads(out)]
+    assert {"python/bracket_counting", "python/set_or_string"} <= set(names)
+    assert wirework("tasks", "list")[0] == 0
+    assert wirework("tasks", "show", "python/single_double_quote")[0] == 0
+    code, out, err = wirework("tasks", "check", run, "python/single_double_quote", "--json")
+    measures = json.loads(out.partition('{\n "error"')[0])["measures"]
+    assert code == 0, err
+    for name in ("loss", "accuracy"):
+        assert f"{name}:python/single_double_quote" in measures
+
+
+def copied(file: Path, folder: Path) -> Path:
+    return Path(shutil.copy(file, folder / file.name))
+
+
+def edited(file: Path, folder: Path) -> Path:
+    copy = copied(file, folder)
+    data = bytearray(copy.read_bytes())
+    data[-10] ^= 1
+    copy.write_bytes(bytes(data))
+    return copy
+
+
+QUOTE = "python/single_double_quote"
+MISTAKES: dict[str, tuple[list[str], str, str]] = {
+    "preset": (["train", "tinny", "--out", "OUT"], "preset-unknown", "tiny"),
+    "setting": (
+        ["train", "tiny", "--out", "OUT", "--set", "step=3"], "config-unknown-key", "steps",
+    ),
+    "nested setting": (
+        ["train", "tiny", "--out", "OUT", "--set", "sparsity.densty=0.1"],
+        "config-unknown-key", "sparsity.density",
+    ),
+    "density under the floor": (
+        ["train", "tiny", "--out", "OUT", "--set", "sparsity.density=0.001"],
+        "density-too-small", "sparsity.density=",
+    ),
+    "run that is there": (["train", "tiny", "--out", "RUN"], "run-exists", "--resume"),
+    "no run": (["discover", "OUT", QUOTE, "--out", "X"], "run-missing", "wirework train"),
+    "task": (
+        ["discover", "RUN", "python/single_duoble_quote", "--out", "X"], "task-unknown", QUOTE,
+    ),
+    "unlearned": (
+        ["discover", "RUN", QUOTE, "--out", "X"], "task-unlearned", "--unlearned-ok",
+    ),
+    "checkpoint": (["info", "RUN@3"], "checkpoint-missing", "@4"),
+    "no circuit": (["info", "OUT.circuit"], "file-missing", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_get_a_coded_error_and_a_way_out(name: str, run: Path, tmp_path: Path) -> None:
+    words, code, hint = MISTAKES[name]
+    places = {"OUT": str(tmp_path / "out"), "RUN": str(run), "X": str(tmp_path / "x.circuit")}
+    arguments = [_fill(word, places) for word in words]
+    exit_code, _, err = wirework(*arguments)
+    assert exit_code == 1
+    assert f"error[{code}]" in err
+    assert hint in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out" / "corpus").exists()
+
+
+def _fill(word: str, places: dict[str, str]) -> str:
+    for name, path in places.items():
+        if word == name or word.startswith((f"{name}@", f"{name}.")):
+            return path + word.removeprefix(name)
+    return word
+
+
+def test_damaged_and_foreign_circuits_are_refused(circuit: Path, run: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "notes.circuit"
+    foreign.write_text("hello")
+    for file in (edited(circuit, tmp_path), foreign):
+        for command in (["info", file], ["view", file], ["validate", file, "--model", run]):
+            code, _, err = wirework(*command)
+            assert code == 1
+            assert "error[circuit-" in err
+            assert "Traceback" not in err
+
+
+def test_a_circuit_of_another_model_is_refused(circuit: Path, text: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert wirework("train", "tiny", "--out", other, "--seed", 5, *settings(text))[0] == 0
+    code, _, err = wirework("validate", circuit, "--model", other)
+    assert code == 1
+    assert "error[circuit-model-mismatch]" in err
+
+
+def test_errors_are_json_too(tmp_path: Path) -> None:
+    code, out, _ = wirework("info", tmp_path / "nothing", "--json")
+    value: dict[str, Any] = json.loads(out)
+    assert code == 1
+    assert value["error"]["code"] == "run-missing"
+
+
+def test_wrong_usage_exits_with_two() -> None:
+    assert wirework("train")[0] == 2
+    assert wirework("discover", "--nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["train", "discover", "validate", "view", "info"])
+def test_every_help_shows_an_example(command: str) -> None:
+    code, out, _ = wirework(command, "--help")
+    assert code == 0
+    assert f"Example: wirework {command}" in " ".join(out.split())
