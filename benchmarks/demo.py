@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from wirework.cli.session import keep_memory
+from wirework.cli.session import settle_process
 from wirework.core import RunRecord
 from wirework.core.files import write_json
 from wirework.discovery import discover
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="keep the runs here")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/demo.json"))
     wanted = parser.parse_args()
-    keep_memory()
+    settle_process()
     with tempfile.TemporaryDirectory() as scratch:
         folder = wanted.folder or Path(scratch)
         rows = [row for seed in range(wanted.seeds) for row in _one_model(folder, seed, wanted)]

@@ -19,7 +19,6 @@ from wirework.core import WireworkError
 from wirework.core.files import sha256_file
 from wirework.model import Checkpoint, Transformer
 from wirework.training import PRESETS, TrainConfig, load_checkpoint, preset, train
-from wirework.training.loss import next_token_loss, plain_next_token_loss
 
 CODE = '''
 def add(left, right):
@@ -165,25 +164,6 @@ def _toml(values: dict[str, Any], prefix: str = "") -> str:
         if isinstance(v, dict)
     ]
     return plain + "".join(tables)
-
-
-def test_chunked_loss_equals_the_plain_one() -> None:
-    for bigram in ("none", "frozen", "learned"):
-        model = Transformer(
-            config(Path()).model.replace(bigram=bigram, vocab_size=64, context=200), seed=2
-        ).double()
-        windows = torch.randint(0, 64, (3, 201), generator=torch.Generator().manual_seed(0))
-        found = []
-        for loss in (next_token_loss, plain_next_token_loss):
-            model.zero_grad()
-            value = loss(model, windows)
-            value.backward()  # type: ignore[no-untyped-call]
-            gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-            found.append((value.detach(), gradients))
-        (fast, fast_grads), (plain, plain_grads) = found
-        assert abs(float(fast - plain)) < 1e-12
-        for a, b in zip(fast_grads, plain_grads, strict=True):
-            assert (a - b).abs().max() < 1e-14
 
 
 def test_checkpoints_survive_the_disk_bit_for_bit(text: Path, tmp_path: Path) -> None:

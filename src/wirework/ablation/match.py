@@ -11,40 +11,40 @@ MEAN_PRETRAINING = "mean-pretraining"
 
 
 def require_model_of(
-    circuit: Circuit,
-    checkpoint: Checkpoint,
-    *,
-    circuit_name: str = "the circuit",
-    model_name: str = "the model",
+    circuit: Circuit, checkpoint: Checkpoint, *, circuit_name: str = "", model_name: str = ""
 ) -> None:
     """Raises `circuit-model-mismatch` where `circuit` was found in another model, and
     `ablation-unknown` where its cut nodes are held at something other than reference means.
 
-    The names are how the error speaks of the two, such as `quote.circuit` and `runs/tiny`.
+    The names are what the user called the two, such as `quote.circuit` and `runs/tiny`.
     """
     if circuit.ablation != MEAN_PRETRAINING:
         raise WireworkError(
             "ablation-unknown",
-            f"the ablation of {circuit_name} cannot be done again here",
+            "the ablation of this circuit cannot be done again here",
             expected=MEAN_PRETRAINING,
             got=circuit.ablation,
         )
     found = checkpoint.hash()
     if circuit.model_hash == found:
         return
+    model = model_name or "the model"
     raise WireworkError(
         "circuit-model-mismatch",
-        f"{circuit_name} was found in model {circuit.model_hash[:6]}… "
-        f"but {model_name} is {found[:6]}…",
+        f"{circuit_name or 'the circuit'} was found in model {circuit.model_hash[:6]}… "
+        f"but {model} is {found[:6]}…",
         expected="a model with the same weights hash",
-        got=f"{model_name} (step {checkpoint.step}; "
-        f"the circuit was found at step {circuit.model_step})",
-        hint=_right_model(circuit, checkpoint, model_name),
+        got=f"{model} (step {checkpoint.step}; the circuit was found at step {circuit.model_step})",
+        hint=_right_model(circuit, checkpoint, circuit_name, model_name),
     )
 
 
-def _right_model(circuit: Circuit, checkpoint: Checkpoint, model_name: str) -> str:
-    if circuit.model_step == checkpoint.step:
-        return f"the run that the circuit was found in; {model_name} is another one"
-    run = model_name.partition("@")[0] if "/" in model_name else "RUN"
-    return f"the checkpoint of step {circuit.model_step}: --model {run}@{circuit.model_step}"
+def _right_model(
+    circuit: Circuit, checkpoint: Checkpoint, circuit_name: str, model_name: str
+) -> str:
+    step, run = circuit.model_step, model_name.partition("@")[0]
+    if step == checkpoint.step:
+        return "the run that the circuit was found in"
+    if run and circuit_name:
+        return f"wirework validate {circuit_name} --model {run}@{step}"
+    return f'ww.load("{run or "RUN"}@{step}")'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wirework.cli.options import JSON, RESUME, SEED, SETTINGS
-from wirework.cli.session import Session, keep_memory, session
+from wirework.cli.session import Session, settle_process, session
 
 if TYPE_CHECKING:
     from wirework.circuit import Circuit
@@ -38,7 +38,7 @@ def discover(
     Example: wirework discover runs/tiny python/single_double_quote --out runs/tiny/quote.circuit
     """
     with session(as_json) as run:
-        keep_memory()
+        settle_process()
         from wirework.discovery import DiscoveryConfig, discover
         from wirework.tasks import load_task
         from wirework.tasks.check import refuse_local
@@ -108,7 +108,7 @@ def validate(
     Example: wirework validate quote.circuit --model runs/tiny --out report.json
     """
     with session(as_json) as run:
-        keep_memory()
+        settle_process()
         from wirework.circuit import Circuit
         from wirework.training import load_checkpoint
         from wirework.validation import validate

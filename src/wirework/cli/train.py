@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wirework.cli.options import JSON, RESUME, SETTINGS
-from wirework.cli.session import keep_memory, session
+from wirework.cli.session import settle_process, session
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
     Example: wirework train tiny --out runs/tiny --set steps=2000
     """
     with session(as_json) as run:
-        keep_memory()
+        settle_process()
         from wirework.training import TrainConfig, train
         from wirework.training import preset as find_preset
 

@@ -21,9 +21,9 @@ class DiscoveryConfig(Config):
     """
 
     target_loss: float = Field(0.15, gt=0)
-    steps: int = Field(300, ge=1)
+    steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
-    coefficient: float = Field(1e-4, ge=0)
+    coefficient: float = Field(1e-3, ge=0)
     lr: float = Field(3e-3, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
@@ -33,8 +33,8 @@ class DiscoveryConfig(Config):
     init_bias: float = 0.1
     init_noise: float = Field(0.01, ge=0)
     temperature: float = Field(1.0, gt=0)
-    calibrate: Literal["during", "after"] = "during"
+    calibrate: Literal["during", "after"] = "after"
     every_template: bool = True
     clean_up: bool = True
-    price_pairs: int = Field(64, ge=1)
+    price_pairs: int = Field(32, ge=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

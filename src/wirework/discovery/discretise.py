@@ -153,17 +153,31 @@ def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) ->
     """Cut nodes that the target can spare, cheapest first, until none is left to spare.
 
     Each round prices every node's removal alone, then bisects how many of the cheapest can go
-    together.
+    together. When none can, each is tried by itself.
     """
     with start("clean-up", len(found)) as progress:
         while True:
-            nodes = [Node(site, index) for site, held in found.nodes.items() for index in held]
-            ranked = sorted(nodes, key=lambda node: (bench.price(found, node), node))
-            fewer = _drop_most(bench, found, ranked)
+            ranked = sorted(_nodes(found), key=lambda node: (bench.price(found, node), node))
+            fewer = _drop_most(bench, found, ranked) or _drop_singly(bench, found, ranked)
             if fewer is None:
                 return found
             progress.advance(len(found) - len(fewer), nodes=len(fewer), loss=fewer.loss)
             found = fewer
+
+
+def _nodes(found: Candidate) -> list[Node]:
+    return [Node(site, index) for site, held in found.nodes.items() for index in held]
+
+
+def _drop_singly(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate | None:
+    """One pass over the nodes: each that can go, goes; None where all must stay."""
+    fewer = None
+    for node in ranked:
+        now = fewer or found
+        if now.keep[node.site][node.index]:
+            trial = bench.measure(_without(now.keep, [node]))
+            fewer = trial if trial.meets_target else fewer
+    return fewer
 
 
 def _drop_most(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate | None:

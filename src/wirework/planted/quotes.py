@@ -44,8 +44,8 @@ def close_quote(*, size: int = 16, seed: int = 0) -> Planted:
 def quote_with_decoys(*, size: int = 16, decoys: int = 2, seed: int = 0) -> Planted:
     """`close_quote` in one layer, the kind in the embedding, amid units that do nothing for it.
 
-    `decoys` units each: value channels and neurons that are as active as those of the circuit and
-    have no out-weight; beside them one value channel and one neuron that write into residual
+    `decoys` units each: value channels and neurons that are about as active as those of the circuit
+    and have no out-weight; beside them one value channel and one neuron that write into residual
     channels which nothing reads.
     """
     draft = _draft(size, seed, n_layer=1, activation="gelu")
@@ -66,10 +66,12 @@ def _decoy(draft: Draft, name: str, source: Node, value: Node | None = None) -> 
     """A unit without out-weights: a neuron, or a value in the head of another one."""
     if value is None:
         unit = draft.node(name, "0.mlp.neuron", draft.channel("mlp.neuron"))
+        draft.wire(source, unit, 1.2)
     else:
         head = value.index // draft.model.config.d_head
         unit = draft.node(name, str(value.site), draft.channel("attn.v", head))
-    draft.wire(source, unit, 1.2)
+        # Less than the value of the circuit, which has to survive AbsTopK.
+        draft.wire(source, unit, 0.8)
     return unit
 
 

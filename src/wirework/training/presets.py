@@ -11,22 +11,40 @@ from wirework.training.config import TrainConfig
 
 
 def tiny() -> TrainConfig:
-    """Minutes on two cores: two layers, 4% of the projected weights nonzero."""
+    """Minutes on two cores: two layers, 5% of the projected weights nonzero.
+
+    It departs from the published recipe (weight_sparse_paper.md §2) where that learned too slowly
+    in so few steps: Adam's epsilon and clipping in place of normalised gradients, the exponential
+    anneal, positions, and a bigram table that is counted, not learned. Measured in
+    benchmarks/LOG.md.
+    """
     return TrainConfig(
         name="tiny",
-        steps=4000,
+        steps=3200,
         batch=32,
         model=ModelConfig(
-            context=128, n_layer=2, d_model=128, n_head=8, d_head=16, d_mlp=512, bigram="frozen"
+            context=128,
+            n_layer=2,
+            d_model=128,
+            n_head=8,
+            d_head=16,
+            d_mlp=512,
+            bigram="frozen",
+            position="concat",
+            position_table="sinusoidal",
         ),
         sparsity=SparsityConfig(
-            lr=1e-2, epsilon=1e-8, gradient="clip", density=0.05, embedding_density=0.05,
-            anneal_stop=0.4,
+            lr=1e-2,
+            epsilon=1e-8,
+            gradient="clip",
+            density=0.05,
+            embedding_density=0.05,
+            anneal="exponential",
         ),
         bigram_start="counts",
-        checkpoint_every=1000,
+        checkpoint_every=800,
         validate_every=200,
-    )  # fmt: skip
+    )
 
 
 def tiny_dense() -> TrainConfig:
