@@ -153,7 +153,7 @@ def test_open_gates_are_zero_or_one_and_pass_the_gradient_of_a_sigmoid() -> None
     (opened,) = gates.open_gates()
     assert opened.tolist() == [0, 0, 1, 1]
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    (opened * weights).sum().backward()
+    torch.autograd.backward([(opened * weights).sum()])
     slope = torch.sigmoid(gates.taus[0] / 0.5)
     expected = weights * slope * (1 - slope) / 0.5
     assert gates.taus[0].grad is not None
@@ -190,7 +190,8 @@ def test_gradients_reach_every_gate_that_matters() -> None:
     model, tensors, means = small_model(), PromptTensors.of(some_prompts()), constants()
     gates = NodeGates(means, bias=0.1, noise=0.0, temperature=1.0, seed=0)
     with frozen(model):
-        two_sided_loss(margins(model, tensors, gates.taps(gates.open_gates()))).backward()
+        loss = two_sided_loss(margins(model, tensors, gates.taps(gates.open_gates())))
+        torch.autograd.backward([loss])
         assert all(parameter.grad is None for parameter in model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(tau.grad is not None and bool(tau.grad.abs().sum() > 0) for tau in gates.taus)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wirework.cli.options import JSON, RESUME, SEED, SETTINGS
-from wirework.cli.session import Session, settle_process, session
+from wirework.cli.session import Session, session, settle_process
 
 if TYPE_CHECKING:
     from wirework.circuit import Circuit

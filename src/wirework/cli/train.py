@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wirework.cli.options import JSON, RESUME, SETTINGS
-from wirework.cli.session import settle_process, session
+from wirework.cli.session import session, settle_process
 
 
 def train(
