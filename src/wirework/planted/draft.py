@@ -32,7 +32,7 @@ _WIDTH = 16
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """A model made by hand, with a task that it does.
+    """A model made by hand, with a task that it does (circuit_tools.md §6.3, T-plant).
 
     `ablation`: what cut nodes are held at; `reference`: the text behind the means. `active`: the
     nodes that can matter (`active_nodes`). `parts`: the nodes by what they were made for; which

@@ -20,7 +20,7 @@ def tiny() -> TrainConfig:
     """
     return TrainConfig(
         name="tiny",
-        steps=3200,
+        steps=4500,
         batch=32,
         model=ModelConfig(
             context=128,
@@ -40,9 +40,11 @@ def tiny() -> TrainConfig:
             density=0.05,
             embedding_density=0.05,
             anneal="exponential",
+            anneal_start=0.1,
+            anneal_stop=0.6,
         ),
         bigram_start="counts",
-        checkpoint_every=800,
+        checkpoint_every=1500,
         validate_every=200,
     )
 
