@@ -12,7 +12,9 @@ from wirework.core import Config
 class DiscoveryConfig(Config):
     """Gate training and discretisation (weight_sparse_paper.md §4, Table 2 search centres).
 
-    `target_loss`: two-sided task loss in nats on `select`. `coefficient`: loss per open node.
+    `target_loss`: two-sided task loss in nats on `select`. `faithfulness`: least share of the full
+    model's margin that the circuit must keep there (design §4), so that a fitted scale cannot
+    stand in for nodes; 0 asks for nothing (published). `coefficient`: loss per open node.
     `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate,
     `after` only for the chosen one (published). `clean_up`: cut nodes that the target can spare
     after discretisation, by their exact effect on `price_pairs` pairs (published: by hand).
@@ -21,6 +23,7 @@ class DiscoveryConfig(Config):
     """
 
     target_loss: float = Field(0.15, gt=0)
+    faithfulness: float = Field(0.9, ge=0)
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
     coefficient: float = Field(1e-3, ge=0)
@@ -33,7 +36,7 @@ class DiscoveryConfig(Config):
     init_bias: float = 0.1
     init_noise: float = Field(0.01, ge=0)
     temperature: float = Field(1.0, gt=0)
-    calibrate: Literal["during", "after"] = "after"
+    calibrate: Literal["during", "after"] = "during"
     every_template: bool = True
     clean_up: bool = True
     price_pairs: int = Field(32, ge=1)

@@ -64,7 +64,8 @@ def discover(
         checkpoint, fit, config, seed=seed, state=state, identity=identity, start=start
     )
     tokens = np.array(prompt_tokens(encoded), dtype=np.int64)
-    bench = Bench(checkpoint, fit, select, answers, tokens, full, config)
+    full_margin = float(all_margins(checkpoint.model, select).mean())
+    bench = Bench(checkpoint, fit, select, answers, tokens, full, full_margin, config)
     found = smallest(bench, taus, start)
     if found is None and not unlearned_ok:
         raise _missed(task, config.target_loss, full.loss)

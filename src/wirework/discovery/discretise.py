@@ -31,12 +31,16 @@ from wirework.model import Checkpoint
 
 @dataclass(frozen=True)
 class Candidate:
-    """A set of nodes, nodes off every path removed, with its loss on `select`."""
+    """A set of nodes, nodes off every path removed, with its loss on `select`.
+
+    `margin`: mean margin of the wanted answers there, before calibration.
+    """
 
     keep: Keep
     lone: Network
     calibration: Calibration
     loss: float
+    margin: float
     meets_target: bool
 
     @cached_property
@@ -50,7 +54,8 @@ class Candidate:
 class Bench:
     """Measures sets of nodes as lone circuits: calibrated on `fit`, scored on `select`.
 
-    `answers`, `tokens`: the task's answer and prompt tokens; `full`: the whole model on `select`.
+    `answers`, `tokens`: the task's answer and prompt tokens; `full`: the whole model on `select`,
+    calibrated as candidates are; `full_margin`: its mean margin there, uncalibrated.
     With `config.every_template` each template must meet the target, or else what the whole model
     reaches there: the smallest set would otherwise give up the templates that cost most.
     """
@@ -63,6 +68,7 @@ class Bench:
         answers: NDArray[np.int64],
         tokens: NDArray[np.int64],
         full: TaskScore,
+        full_margin: float,
         config: DiscoveryConfig,
     ) -> None:
         self.means = checkpoint.means
@@ -75,7 +81,11 @@ class Bench:
         target = config.target_loss
         limits = {key: max(target, loss) for key, loss in full.by_template().items()}
         self.limits = limits if config.every_template else {}
+        self.least_margin = -np.inf
         self.widths = {site: len(mean) for site, mean in checkpoint.means.items()}
+        empty = self.measure({s: np.zeros(n, dtype=np.bool_) for s, n in self.widths.items()})
+        if full_margin > empty.margin:
+            self.least_margin = empty.margin + config.faithfulness * (full_margin - empty.margin)
 
     def measure(self, keep: Keep) -> Candidate:
         """Remove nodes off every path, take the circuit out, calibrate, score."""
@@ -87,10 +97,12 @@ class Bench:
             calibration = self.calibration(lone)
         values = torch.from_numpy(lone_margins(lone, self.select, np.float32))
         result = score_of(values, self.select, calibration)
-        meets = result.loss <= self.config.target_loss and all(
+        margin = float(values.mean())
+        meets = result.loss <= self.config.target_loss and margin >= self.least_margin
+        meets = meets and all(
             loss <= self.limits.get(key, np.inf) for key, loss in result.by_template().items()
         )
-        return Candidate(keep, lone, calibration, result.loss, meets)
+        return Candidate(keep, lone, calibration, result.loss, margin, meets)
 
     def calibration(self, lone: Network) -> Calibration:
         values = torch.from_numpy(lone_margins(lone, self.fit, np.float32))
