@@ -109,14 +109,14 @@ def validate(
     """
     with session(as_json) as run:
         settle_process()
+        from wirework.ablation import require_model_of
         from wirework.circuit import Circuit
         from wirework.training import load_checkpoint
         from wirework.validation import validate
 
-        report = validate(
-            Circuit.load(circuit), load_checkpoint(model), seed=seed, draws=draws,
-            start=run.progress,
-        )  # fmt: skip
+        found, checkpoint = Circuit.load(circuit), load_checkpoint(model)
+        require_model_of(found, checkpoint, circuit_name=str(circuit), model_name=model)
+        report = validate(found, checkpoint, seed=seed, draws=draws, start=run.progress)
         if out is not None:
             report.save(out)
         run.show(str(report), report.to_json())
@@ -157,10 +157,12 @@ def view(
 
 
 def _evidence(run: Session, circuit: Circuit, model: str) -> dict[str, Any]:
+    from wirework.ablation import require_model_of
     from wirework.explain import top_examples
     from wirework.training.runs import load_checkpoint, training_windows
 
     checkpoint = load_checkpoint(model)
+    require_model_of(circuit, checkpoint, circuit_name="the circuit", model_name=model)
     windows = training_windows(model, checkpoint.config.context)
     found = top_examples(circuit, checkpoint, windows, seed=0, start=run.progress)
     return found.to_json()

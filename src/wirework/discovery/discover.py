@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from wirework.ablation import (
+    MEAN_PRETRAINING,
     PromptTensors,
     TaskScore,
     all_margins,
@@ -28,8 +29,6 @@ from wirework.discovery.gate_training import train_gates
 from wirework.model import Checkpoint
 from wirework.model.precision import resolve_dtype
 from wirework.tasks import NO_TOKEN, EncodedTask, Prompts, Task
-
-ABLATION = "mean-pretraining"
 
 
 def discover(
@@ -148,7 +147,7 @@ def _circuit(
         model_hash=model_hash,
         model_step=checkpoint.step,
         calibration=calibration,
-        ablation=ABLATION,
+        ablation=MEAN_PRETRAINING,
         runs_alone=True,
         losses=losses,
         recipe={"discovery": config.plain(), "seed": seed},

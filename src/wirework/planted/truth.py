@@ -27,7 +27,7 @@ def minimal_circuits(
 ) -> list[frozenset[Node]]:
     """All sets of nodes that meet the target and of which no proper subset does.
 
-    Meeting it means what it means to `discover`: every other node held at its reference mean,
+    Meeting it means what it means to `discover` with `faithfulness` 0: every other node held at its reference mean,
     scale and shift fitted on `fit` (`calibrate`), two-sided loss on `select` at most
     `target_loss`, with `every_template` on the prompts of each template. Nothing is assumed about
     the loss of a set from the loss of another: every subset of the active nodes is measured but
