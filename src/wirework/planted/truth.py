@@ -27,11 +27,11 @@ def minimal_circuits(
 ) -> list[frozenset[Node]]:
     """All sets of nodes that meet the target and of which no proper subset does.
 
-    Meeting it means what it means to `discover` with `faithfulness` 0: every other node held at its reference mean,
-    scale and shift fitted on `fit` (`calibrate`), two-sided loss on `select` at most
-    `target_loss`, with `every_template` on the prompts of each template. Nothing is assumed about
-    the loss of a set from the loss of another: every subset of the active nodes is measured but
-    those that hold a minimal circuit already found.
+    Meeting it means what it means to `discover` with `faithfulness` 0: every other node held at
+    its reference mean, scale and shift fitted on `fit` (`calibrate`), two-sided loss on `select`
+    at most `target_loss`, with `every_template` on the prompts of each template. Nothing is
+    assumed about the loss of a set from the loss of another: every subset of the active nodes is
+    measured but those that hold a minimal circuit already found.
     Nodes that are not active are kept meanwhile, and each is seen to stand at its mean or to be
     read by nothing, so that cutting it changes no number. By size, then by name. Raises
     `truth-too-large`.
