@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("wirework", "torch", "numpy", "numba", "tokenizers", "safetensors", "scikit-learn")
+_LIBRARIES = ("wirework", "torch", "numpy", "numba", "tokenizers", "safetensors")
 
 
 @dataclass(frozen=True)
