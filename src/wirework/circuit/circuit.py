@@ -169,6 +169,7 @@ class Circuit:
                 f"  edges              {size.edges}",
                 f"  embedding_edges    {size.embedding_edges}",
                 f"  unembedding_edges  {size.unembedding_edges}",
+                f"  position_edges     {size.position_edges}",
                 f"  shadow_weights     {size.shadow_weights}",
                 f"  task_loss          {'not measured' if loss is None else f'{loss:.4f}'}",
                 f"  model              {self.model_hash[:12]} (step {self.model_step})",

@@ -15,9 +15,10 @@ class DiscoveryConfig(Config):
     `target_loss`: two-sided task loss in nats on `select`. `faithfulness`: least share of the full
     model's margin that the circuit must keep there (design §4), so that a fitted scale cannot
     stand in for nodes; 0 asks for nothing (published). `coefficient`: loss per open node.
-    `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate,
-    `after` only for the chosen one (published). `clean_up`: cut nodes that the target can spare
-    after discretisation, by their exact effect on `price_pairs` pairs (published: by hand).
+    `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate (on
+    `calibration_pairs` pairs of `fit`), `after` only for the chosen one (published). `clean_up`:
+    cut nodes that the target can spare after discretisation, by their exact effect on
+    `price_pairs` pairs (published: by hand).
     `every_template`: the target must be met on the prompts of each template, not only in the mean
     (published), but where the full model itself misses it there.
     """
@@ -37,6 +38,7 @@ class DiscoveryConfig(Config):
     init_noise: float = Field(0.01, ge=0)
     temperature: float = Field(1.0, gt=0)
     calibrate: Literal["during", "after"] = "during"
+    calibration_pairs: int = Field(128, ge=1)
     every_template: bool = True
     clean_up: bool = True
     price_pairs: int = Field(32, ge=1)

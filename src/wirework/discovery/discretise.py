@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ from wirework.ablation import (
     score_of,
     site_gates,
 )
-from wirework.circuit import Calibration, Nodes, extract, on_path
+from wirework.circuit import Calibration, Nodes, edges, extract, on_path
 from wirework.core import Node, Site
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
@@ -94,7 +95,7 @@ class Bench:
         lone = extract(self.network, site_gates(keep, self.means), self.answers)
         calibration = Calibration()
         if self.config.calibrate == "during":
-            calibration = self.calibration(lone)
+            calibration = self.calibration(lone, self.config.calibration_pairs)
         values = torch.from_numpy(lone_margins(lone, self.select, np.float32))
         result = score_of(values, self.select, calibration)
         margin = float(values.mean())
@@ -104,21 +105,23 @@ class Bench:
         )
         return Candidate(keep, lone, calibration, result.loss, margin, meets)
 
-    def calibration(self, lone: Network) -> Calibration:
-        values = torch.from_numpy(lone_margins(lone, self.fit, np.float32))
-        return calibrate(values, self.fit.side)
+    def calibration(self, lone: Network, pairs: int | None = None) -> Calibration:
+        """Scale and shift on `fit`, or on some pairs of it."""
+        part = self.fit if pairs is None else self.fit.first(pairs)
+        return calibrate(torch.from_numpy(lone_margins(lone, part, np.float32)), part.side)
 
-    def price(self, found: Candidate, node: Node) -> float:
-        """Loss on part of `select` with one node of the candidate held at its constant."""
-        constant = float(self.means[node.site][node.index])
+    def price(self, found: Candidate, node: Node | None = None) -> float:
+        """Loss on part of `select`, with one node of the candidate held at its constant."""
 
         def cut(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+            assert node is not None
             x = x.copy()
-            x[..., node.index] = constant
+            x[..., node.index] = self.means[node.site][node.index]
             return x
 
         part = self.select.first(self.config.price_pairs)
-        values = lone_margins(found.lone, part, np.float32, replace={node.site: cut})
+        replace = None if node is None else {node.site: cut}
+        values = lone_margins(found.lone, part, np.float32, replace=replace)
         return score_of(torch.from_numpy(values), part, found.calibration).loss
 
 
@@ -169,7 +172,7 @@ def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) ->
     """
     with start("clean-up", len(found)) as progress:
         while True:
-            ranked = sorted(_nodes(found), key=lambda node: (bench.price(found, node), node))
+            ranked = _cheapest_first(bench, found)
             fewer = _drop_most(bench, found, ranked) or _drop_singly(bench, found, ranked)
             if fewer is None:
                 return found
@@ -177,8 +180,15 @@ def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) ->
             found = fewer
 
 
-def _nodes(found: Candidate) -> list[Node]:
-    return [Node(site, index) for site, held in found.nodes.items() for index in held]
+def _cheapest_first(bench: Bench, found: Candidate) -> list[Node]:
+    """Nodes by the loss that cutting each costs for every edge that goes with it."""
+    nodes = [Node(site, index) for site, held in found.nodes.items() for index in held]
+    ends = Counter(
+        n for edge, _ in edges(found.lone, found.nodes) for n in (edge.source, edge.target)
+    )
+    before = bench.price(found)
+    cost = {node: max(0.0, bench.price(found, node) - before) for node in nodes}
+    return sorted(nodes, key=lambda node: (cost[node] / (1 + ends[node]), node))
 
 
 def _drop_singly(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate | None:
