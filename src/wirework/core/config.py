@@ -74,8 +74,13 @@ class Config(BaseModel):
         return values
 
     def hash(self) -> str:
-        """sha256 of the canonical JSON: equal values give equal hashes, whatever their order."""
-        text = json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
+        """sha256 of the canonical JSON: equal values give equal hashes, whatever their order.
+
+        Fields at their default are left out, so that a field that a later version adds does not
+        change the hash of what was made before.
+        """
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -83,7 +83,7 @@ def read_json(path: Path) -> Any:
         raise WireworkError(
             "file-missing", f"there is no file {path}", expected="a JSON file", got=str(path)
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireworkError(
             "file-damaged", f"{path} is not JSON", expected="a whole JSON file", got=str(error)
         ) from None

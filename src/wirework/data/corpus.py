@@ -15,6 +15,7 @@ from wirework.core.errors import WireworkError
 from wirework.core.files import CHECKSUMS, read_json, verify_folder, write_folder, write_json
 from wirework.core.progress import StartProgress, silent
 from wirework.data.documents import CorpusConfig
+from wirework.data.packages import package_records
 from wirework.data.shards import (
     Entry,
     Spool,
@@ -42,7 +43,8 @@ class Corpus:
 
     `manifest`: `splits` (documents, bytes, tokens, sha256 of each), `skipped` (name, reason,
     detail), `skipped_counts` (per reason), `duplicates` (name, same_as), `config`,
-    `tokenizer_hash`, `vocab_size`, `dtype` and what decides whether it can be used again.
+    `packages` (name, version, license, files, sha256), `tokenizer_hash`, `vocab_size`, `dtype` and
+    what decides whether it can be used again.
     """
 
     folder: Path
@@ -125,6 +127,7 @@ def prepare_corpus(
             "skipped": [vars(item) for item in spool.skipped],
             "skipped_counts": dict(Counter(item.reason for item in spool.skipped)),
             "duplicates": [{"name": name, "same_as": kept} for name, kept in spool.duplicates],
+            "packages": package_records(config),
             **origin,
         }
         write_json(draft / MANIFEST, manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +12,14 @@ from pydantic import Field
 from wirework.core import Config
 
 Reason = Literal["empty", "not-text", "not-python", "unreadable", "bad-row", "no-column"]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file and its name relative to the source, with forward slashes."""
+
+    name: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,9 @@ class CorpusConfig(Config):
     (`src/**/*.py`), a `.jsonl` or `.parquet` table, or `hf:NAME_OR_FOLDER[:split]`.
     `column` is the text column of a table, `subset` the configuration of a Hugging Face data set.
     `max_bytes`: at most so much text; files are picked by a seeded hash of their names, rows of
-    a table are taken in their order.
+    a table are taken in their order. `packages`: installed distributions whose Python text is
+    read beside the source; `packages_from`: the folder that `pip install --target` put them into,
+    None for the running environment.
     """
 
     source: str = Field(default="python-stdlib", min_length=1)
@@ -47,6 +58,8 @@ class CorpusConfig(Config):
     validation_share: float = Field(default=0.03, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
     max_bytes: int | None = Field(default=None, ge=1)
+    packages: tuple[str, ...] = ()
+    packages_from: str | None = None
 
 
 def seeded_share(seed: int, purpose: str, name: str) -> float:

@@ -12,12 +12,12 @@ import sysconfig
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from wirework.core.errors import WireworkError, nearest
 from wirework.core.files import CHECKSUMS, sha256_file
-from wirework.data.documents import CorpusConfig, Document, Skipped, seeded_share
+from wirework.data.documents import CorpusConfig, Document, Skipped, SourceFile, seeded_share
+from wirework.data.packages import package_files
 from wirework.data.tables import HUB, parse_hub, read_hub, read_jsonl, read_parquet
 
 PYTHON_STDLIB = "python-stdlib"
@@ -26,14 +26,6 @@ _TABLES = {".jsonl": read_jsonl, ".parquet": read_parquet}
 _CACHE = "__pycache__"
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _HEAD = 8192
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file and its name relative to the source, with forward slashes."""
-
-    name: str
-    path: Path
 
 
 def find_files(source: str) -> list[SourceFile]:
@@ -55,6 +47,14 @@ def find_files(source: str) -> list[SourceFile]:
     if glob.has_magic(source):
         return _match(str(path))
     raise _missing(path, source)
+
+
+def corpus_files(config: CorpusConfig) -> list[SourceFile]:
+    """The files behind a configuration: of its source, then of its packages.
+
+    Raises `package-missing` and those of `find_files`.
+    """
+    return find_files(config.source) + package_files(config)
 
 
 def read_documents(config: CorpusConfig) -> Iterator[Document | Skipped]:
@@ -84,21 +84,21 @@ def read_documents(config: CorpusConfig) -> Iterator[Document | Skipped]:
 
 def expected_items(config: CorpusConfig) -> int:
     """How many items `read_documents` is going to yield; 0 where only reading would tell."""
-    files = _pick(find_files(config.source), config)
+    files = _pick(corpus_files(config), config)
     return 0 if any(file.path.suffix in _TABLES for file in files) else len(files)
 
 
 def fingerprint(config: CorpusConfig) -> str:
     """sha256 over the names and bytes behind a source; a data set on the hub is taken by name.
 
-    Raises `source-missing`, `source-no-match`, `source-malformed`.
+    Raises `source-missing`, `source-no-match`, `source-malformed`, `package-missing`.
     """
     # Which files parse depends on the interpreter.
     digest = hashlib.sha256(f"python{sys.version_info[0]}.{sys.version_info[1]}\n".encode())
-    files = find_files(config.source)
+    files = corpus_files(config)
     if config.source.startswith(HUB):
         folder = Path(parse_hub(config.source)[0]).expanduser()
-        files = _walk(folder) if folder.is_dir() else []
+        files += _walk(folder) if folder.is_dir() else []
     for file in files:
         try:
             content = sha256_file(file.path) if file.path.is_file() else "none"
@@ -113,8 +113,7 @@ def _read_all(config: CorpusConfig) -> Iterator[Document | Skipped | WireworkErr
     """As `read_documents`; a table without the column is skipped and its error handed on."""
     if config.source.startswith(HUB):
         yield from read_hub(config)
-        return
-    for file in _pick(find_files(config.source), config):
+    for file in _pick(corpus_files(config), config):
         read_table = _TABLES.get(file.path.suffix)
         if read_table is None:
             yield _read_text(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,23 +64,28 @@ class Tokenizer:
                 got=str(vocab_size),
                 hint="2048",
             )
-        backend = Backend(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        backend.decoder = decoders.ByteLevel()
+        backend = _backend(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size - 1,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
         backend.train_from_iterator(texts, trainer)
-        # Added after training, so that its id is the last one.
-        backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
-        return cls(backend.to_str())
+        return cls(_with_end_of_text(backend))
+
+    @classmethod
+    def from_merges(
+        cls, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]
+    ) -> Tokenizer:
+        """From pieces (in byte characters) with their ids and from merges, the first one first.
+
+        End-of-text gets the next free id. Raises `tokenizer-damaged`, `tokenizer-foreign`.
+        """
+        try:
+            backend = _backend(models.BPE(vocab=dict(vocabulary), merges=list(merges)))
+        except Exception as error:  # the library raises nothing more precise
+            raise _damaged(str(error)) from error
+        return cls(_with_end_of_text(backend))
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
@@ -153,6 +158,25 @@ class Tokenizer:
                 expected=f"0 to {self.vocab_size - 1}",
                 got=str(token),
             )
+
+
+def _backend(model: models.BPE) -> Backend:
+    backend = Backend(model)
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _with_end_of_text(backend: Backend) -> str:
+    """Its JSON. End-of-text is added after everything else, so that its id is the last one."""
+    backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    text: str = backend.to_str()
+    return text
 
 
 def _parse(text: str) -> dict[str, Any]:
