@@ -16,8 +16,10 @@ from wirework.core import Site, WireworkError
 from wirework.core.names import sites
 from wirework.model import ModelConfig, Taps, Transformer
 from wirework.model.abstopk import abs_top_k, keep_factor, keep_factor_plain
-from wirework.model.layers import attend_fused, attend_plain
+from wirework.model.attention import attend, attend_fused, attend_plain
+from wirework.model.cross_entropy import next_token_loss, next_token_loss_plain
 from wirework.model.means import reference_means
+from wirework.model.norm import rms_norm, rms_norm_plain
 
 SMALL: dict[str, Any] = {
     "vocab_size": 40, "context": 12, "n_layer": 2, "d_model": 16, "n_head": 2, "d_head": 8,
@@ -53,6 +55,24 @@ def test_abs_top_k_orders_any_magnitudes(values: np.ndarray[Any, Any], k: int) -
     assert torch.equal(keep_factor(x, k), keep_factor_plain(x, k))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [7, 96, 1000])
+def test_abs_top_k_is_x_times_factor_in_value_and_gradient(dtype: torch.dtype, width: int) -> None:
+    """Many rows of very different sizes, which stand apart in memory, some of them all zero."""
+    draw = torch.Generator().manual_seed(width)
+    x = torch.randn(2, 70, 3 * width, generator=draw) * torch.logspace(-20, 20, 70)[:, None]
+    x[:, 30:34] = 0
+    x[:, ::5] = x[:, ::5].round()
+    part = x.to(dtype)[..., width : 2 * width].requires_grad_()
+    weight = torch.randn(2, 70, width, generator=draw).to(dtype)
+    for k in (1, width // 4 + 1, width - 1):
+        kept = abs_top_k(part, k)
+        (slope,) = torch.autograd.grad((kept * weight).sum(), part)
+        factor = keep_factor_plain(part, k)
+        assert torch.equal(kept, part * factor)
+        assert torch.equal(slope, weight * factor)
+
+
 def test_abs_top_k_passes_gradients_only_to_survivors() -> None:
     x = torch.tensor([[3.0, -5.0, 1.0, 5.0]], requires_grad=True)
     y = abs_top_k(x, 2)
@@ -67,14 +87,66 @@ def test_abs_top_k_off_changes_nothing() -> None:
     assert abs_top_k(x, None) is x
 
 
+@pytest.mark.parametrize("width", [5, 32])
+def test_fused_rms_norm_is_the_plain_one(width: int) -> None:
+    draw = torch.Generator().manual_seed(width)
+    x, weight = torch.randn(2, 3, 50, width, generator=draw, dtype=torch.float64)
+    gain = torch.randn(width, generator=draw, dtype=torch.float64)
+    results = []
+    for path in (rms_norm_plain, rms_norm):
+        inputs = [x.clone().requires_grad_(), gain.clone().requires_grad_()]
+        out = path(*inputs)
+        results.append([out, *torch.autograd.grad((out * weight).sum(), inputs)])
+    for expected, found in zip(*results, strict=True):
+        assert (expected - found).abs().max() < 1e-12
+    with torch.autocast("cpu", torch.bfloat16):
+        halves = rms_norm(x.float(), gain.float())
+    assert torch.equal(halves, rms_norm(x.float(), gain.float()).bfloat16())
+
+
 @pytest.mark.parametrize("with_sink", [False, True])
 @pytest.mark.parametrize("width", [3, 8, 16])
-def test_both_attention_paths_compute_the_same(with_sink: bool, width: int) -> None:
+def test_all_attention_paths_compute_the_same(with_sink: bool, width: int) -> None:
+    """Values and gradients, over rows that cross the width of the kernel's vectors."""
     draw = torch.Generator().manual_seed(width)
-    q, k, v = (torch.randn(2, 4, 9, width, generator=draw).double() for _ in range(3))
-    sink = torch.randn(4, generator=draw).double() if with_sink else None
-    gap = (attend_plain(q, k, v, sink) - attend_fused(q, k, v, sink)).abs().max()
-    assert gap < 1e-12
+    parts = [torch.randn(2, 4, 70, width, generator=draw).double() for _ in range(3)]
+    parts += [torch.randn(4, generator=draw).double()] if with_sink else []
+    weight = torch.randn(2, 4, 70, width, generator=draw).double()
+    results = []
+    for path in (attend_plain, attend_fused, attend):
+        q, k, v, *sink = inputs = [part.clone().requires_grad_() for part in parts]
+        out = path(q, k, v, sink[0] if with_sink else None)
+        results.append([out, *torch.autograd.grad((out * weight).sum(), inputs)])
+    for other in results[1:]:
+        for expected, found in zip(results[0], other, strict=True):
+            assert (expected - found).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bigram", [None, "frozen", "learned"])
+def test_fused_loss_is_the_plain_one(dtype: torch.dtype, bigram: str | None) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(50, 37, generator=draw)).to(dtype)
+    tokens, targets = torch.randint(0, 37, (2, 50), generator=draw)
+    kind = torch.float64 if dtype == torch.float64 else torch.float32
+    table = torch.randn(37, 37, generator=draw).to(kind).requires_grad_(bigram == "learned")
+    results = []
+    for path in (next_token_loss_plain, next_token_loss):
+        inputs = [logits.clone().requires_grad_()] + [table] * (bigram == "learned")
+        loss = path(inputs[0], tokens, targets, None if bigram is None else table)
+        results.append([loss.detach(), *torch.autograd.grad(3 * loss, inputs)])
+    allowed = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 1e-3}[dtype]
+    for expected, found in zip(*results, strict=True):
+        assert (expected.double() - found.double()).abs().max() < allowed
+
+
+def test_model_with_targets_gives_the_loss_of_its_logits() -> None:
+    model = build().double()
+    before, after = tokens()[:, :-1], tokens()[:, 1:]
+    with torch.no_grad():
+        logits, loss = model(before), model(before, targets=after)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), after.flatten())
+    assert float(loss) == pytest.approx(float(expected), abs=1e-12)
 
 
 def test_sink_takes_its_share_of_the_first_token() -> None:
@@ -83,8 +155,8 @@ def test_sink_takes_its_share_of_the_first_token() -> None:
     v = torch.full((1, 1, 1, 4), 2.0)
     score, sink = 4 * 4**-0.5, 0.7
     expected = 2 * np.exp(score) / (np.exp(score) + np.exp(sink))
-    for attend in (attend_plain, attend_fused):
-        out = attend(q, k, v, torch.tensor([sink]))
+    for path in (attend_plain, attend_fused, attend):
+        out = path(q, k, v, torch.tensor([sink]))
         assert out.flatten().tolist() == pytest.approx([expected] * 4, rel=1e-6)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,19 +22,20 @@ from wirework.engine import Network
 from wirework.model.compress import sparse
 from wirework.model.config import ModelConfig
 from wirework.model.means import Means
-from wirework.model.packing import pack, unpack
 from wirework.model.transformer import Transformer
+from wirework.model.weights_file import Weights, pack_rounded, pack_weights, unpack_weights
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained model with what belongs to it.
 
-    `means`: reference means over pretraining text (`reference_means`). `step`: optimizer steps
-    taken. `losses`: `train_loss`, `val_loss` (nats per token), `val_bits_per_byte` and the like.
-    `record`: a `RunRecord` as plain values.
+    `means`: reference means over pretraining text (`reference_means`); empty where nobody has
+    computed them, as in published files. `step`: optimizer steps taken. `losses`: `train_loss`,
+    `val_loss` (nats per token), `val_bits_per_byte` and the like. `record`: a `RunRecord` as plain
+    values.
     """
 
     model: Transformer
@@ -49,10 +50,16 @@ class Checkpoint:
         return self.model.config
 
     def hash(self) -> str:
-        """sha256 of configuration, weights, means and tokenizer."""
+        """sha256 of configuration, weights, means and tokenizer.
+
+        A buffer that is all zero is left out: later versions may add one.
+        """
         digest = hashlib.sha256(self.config.hash().encode())
         digest.update(self.tokenizer.hash().encode())
-        for name, value in sorted(self.model.state_dict().items()):
+        buffers = {name for name, _ in self.model.named_buffers()}
+        for name, value in sorted(self.model.stored().items()):
+            if name in buffers and not value.any():
+                continue
             digest.update(name.encode())
             digest.update(value.detach().float().contiguous().cpu().numpy().tobytes())
         for site in sorted(self.means):
@@ -60,13 +67,38 @@ class Checkpoint:
             digest.update(self.means[site].tobytes())
         return digest.hexdigest()
 
+    def require_means(self) -> Means:
+        """The reference means. Raises `means-missing` where there are none."""
+        if not self.means:
+            raise WireworkError(
+                "means-missing",
+                "this model came without the average activations that cut nodes are held at",
+                expected="reference means over text like that which the model was trained on",
+                got="a checkpoint without means",
+                hint="wirework convert MODEL FOLDER --means-from python-stdlib, then use FOLDER",
+            )
+        return self.means
+
     def sparse(self) -> Network:
         """The weights compressed for the torch-free engine."""
         return sparse(self.model)
 
-    def save(self, folder: Path | str) -> None:
-        """Write the folder atomically; projected matrices are stored sparsely."""
-        weights = _pack_weights(self.model)
+    def save(
+        self, folder: Path | str, *, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> Checkpoint:
+        """Write the folder atomically, projected matrices sparsely; returns what it then holds.
+
+        `bfloat16` rounds the weights, and a bigram table to 8 bits an entry: another, smaller
+        model, which is then kept exactly.
+        """
+        sparse = [matrix.name for matrix in self.model.projected()]
+        if dtype == "bfloat16":
+            weights = pack_rounded(_weights(self.model), sparse)
+            model = Transformer(self.config)
+            _load_weights(model, weights)
+            stored = replace(self, model=model)
+        else:
+            weights, stored = pack_weights(_weights(self.model), sparse), self
         means = {str(site): value for site, value in self.means.items()}
         with write_folder(Path(folder)) as draft:
             write_json(draft / "config.json", self.config.plain())
@@ -74,7 +106,8 @@ class Checkpoint:
             write_bytes(draft / "means.safetensors", save(means))
             self.tokenizer.save(draft / "tokenizer.json")
             state = {"format": FORMAT, "step": self.step, "losses": self.losses}
-            write_json(draft / "run.json", {**state, "record": self.record, "hash": self.hash()})
+            write_json(draft / "run.json", {**state, "record": self.record, "hash": stored.hash()})
+        return stored
 
     @classmethod
     def load(cls, folder: Path | str) -> Checkpoint:
@@ -116,32 +149,19 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _pack_weights(model: Transformer) -> dict[str, NDArray[Any]]:
-    sparse = {matrix.name for matrix in model.projected()}
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, value in model.state_dict().items():
-        dense = value.detach().float().contiguous().cpu().numpy()
-        if name in sparse and np.count_nonzero(dense) < dense.size / 2:
-            arrays.update({f"{name}/{part}": array for part, array in pack(dense).items()})
-        else:
-            arrays[name] = dense
-    return arrays
+def _weights(model: Transformer) -> Weights:
+    return {
+        name: value.detach().float().contiguous().cpu().numpy()
+        for name, value in model.stored().items()
+    }
 
 
 def _load_weights(model: Transformer, arrays: dict[str, NDArray[Any]]) -> None:
-    dense: dict[str, NDArray[Any]] = {}
-    packed: dict[str, dict[str, NDArray[Any]]] = {}
-    for key, array in arrays.items():
-        name, slash, part = key.partition("/")
-        if slash:
-            packed.setdefault(name, {})[part] = array
-        else:
-            dense[name] = array
-    for name, parts in packed.items():
-        if set(parts) != {"values", "gaps", "shape"}:
-            raise WireworkError("checkpoint-damaged", f"the sparse matrix {name} is incomplete")
-        dense[name] = unpack(parts, name)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    dense = unpack_weights(arrays)
+    state = model.stored()
+    if "logit_bias" not in dense:  # written before there was one
+        dense["logit_bias"] = np.zeros(model.config.vocab_size, dtype=np.float32)
+    expected = {name: tuple(value.shape) for name, value in state.items()}
     found = {name: array.shape for name, array in dense.items()}
     if expected != found:
         wrong = sorted(set(expected.items()) ^ set(found.items()))
@@ -151,11 +171,14 @@ def _load_weights(model: Transformer, arrays: dict[str, NDArray[Any]]) -> None:
             expected=json.dumps({n: list(s) for n, s in expected.items() if (n, s) in wrong}),
             got=json.dumps({n: list(s) for n, s in found.items() if (n, s) in wrong}),
         )
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in dense.items()})
+    for name, value in state.items():
+        value.copy_(torch.from_numpy(dense[name]))
 
 
 def _read_means(config: ModelConfig, arrays: dict[str, NDArray[Any]]) -> Means:
-    means = {}
+    means: Means = {}
+    if not arrays:
+        return means
     for site in sites(config.n_layer):
         value = arrays.get(str(site))
         if value is None or value.shape != (config.width(site.kind),):

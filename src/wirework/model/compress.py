@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from wirework.engine import Layer as EngineLayer
 from wirework.engine import Network, SparseMatrix
-from wirework.model.config import NORM_EPSILON, PLACES
-from wirework.model.layers import Layer, RMSNorm
+from wirework.model.config import LAYER_NORM_EPSILON, NORM_EPSILON, PLACES
+from wirework.model.layers import Layer, LayerNorm, Norm
 from wirework.model.transformer import Transformer
 
 
@@ -23,17 +23,23 @@ def sparse(model: Transformer) -> Network:
     for layer in model.layers:
         assert isinstance(layer, Layer)
         layers.append(_layer(layer))
+    embedding = _matrix(model.embedding.weight)
     return Network(
         n_head=config.n_head,
         d_head=config.d_head,
-        embedding=_matrix(model.embedding.weight),
+        embedding=embedding,
         layers=tuple(layers),
         final_gain=_array(model.norm_final.gain),
-        unembedding=_matrix(model.unembedding.weight),
+        unembedding=embedding if config.tied else _matrix(model.unembedding.weight),
         activation=config.activation,
         topk={place: k for place, k in kept.items() if k is not None},
-        eps=NORM_EPSILON,
+        eps=NORM_EPSILON if config.norm == "rms" else LAYER_NORM_EPSILON,
+        norm=config.norm,
+        residual=config.residual,
+        final_norm_bias=_bias(model.norm_final),
+        unembedding_bias=_array(model.logit_bias) if model.logit_bias.any() else None,
         position=config.position,
+        position_in_topk=config.position == "concat" and config.position_in_topk,
         positions=_optional(model.positions),
         bigram=_optional(model.bigram),
     )
@@ -60,6 +66,10 @@ def _layer(layer: Layer) -> EngineLayer:
         mlp_out_bias=_optional(layer.mlp.write.bias),
         position_gain_attn=_gain(layer.norm_attn_position),
         position_gain_mlp=_gain(layer.norm_mlp_position),
+        attn_norm_bias=_bias(layer.norm_attn),
+        mlp_norm_bias=_bias(layer.norm_mlp),
+        position_norm_bias_attn=_bias(layer.norm_attn_position),
+        position_norm_bias_mlp=_bias(layer.norm_mlp_position),
     )
 
 
@@ -72,8 +82,12 @@ def _optional(value: Tensor | nn.Parameter | None) -> NDArray[Any] | None:
     return None if value is None else _array(value)
 
 
-def _gain(norm: RMSNorm | None) -> NDArray[Any] | None:
+def _gain(norm: Norm | None) -> NDArray[Any] | None:
     return None if norm is None else _array(norm.gain)
+
+
+def _bias(norm: Norm | None) -> NDArray[Any] | None:
+    return _optional(norm.bias) if isinstance(norm, LayerNorm) else None
 
 
 def _matrix(weight: Tensor) -> SparseMatrix:

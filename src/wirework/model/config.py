@@ -16,6 +16,9 @@ PLACES = LAYER_SITES + RESIDUAL_PLACES
 NORM_EPSILON = 2.0**-23
 """float32's machine epsilon, in every dtype (design §6)."""
 
+LAYER_NORM_EPSILON = 1e-5
+"""That of torch's LayerNorm, and of the published one."""
+
 
 class ModelConfig(Config):
     """Shape and switches of the transformer (weight_sparse_paper.md §1.1).
@@ -23,8 +26,11 @@ class ModelConfig(Config):
     `afrac` is the share of entries that AbsTopK keeps at each of `afrac_places`; 1 turns it off.
     `position`: `none`; `add` a learned table to the embedding; `concat` its normalised rows
     (`d_position` wide) to the input of every attention and MLP. `position_table`: `learned`, or
-    fixed `sinusoidal` rows.
+    fixed `sinusoidal` rows. `position_in_topk`: concatenated rows take part in the AbsTopK of
+    `attn.in` and `mlp.in`, as in the released code, and k is int(afrac * (d_model + d_position)).
     `bigram`: a dense vocab x vocab table added to the logits, `learned` or `frozen`.
+    `norm`: RMSNorm, or `layer` for LayerNorm, with a bias where `norm_bias`. `residual`: what
+    follows every addition to the residual, before its AbsTopK. `tied`: unembed by the embedding.
     """
 
     vocab_size: int = Field(2048, ge=2)
@@ -41,6 +47,11 @@ class ModelConfig(Config):
     position: Literal["none", "add", "concat"] = "none"
     d_position: int = Field(32, ge=1)
     position_table: Literal["learned", "sinusoidal"] = "learned"
+    position_in_topk: bool = False
+    norm: Literal["rms", "layer"] = "rms"
+    norm_bias: bool = True
+    residual: Literal["identity", "relu"] = "identity"
+    tied: bool = False
     afrac: float = Field(0.25, gt=0, le=1)
     afrac_places: tuple[str, ...] = LAYER_SITES
 
@@ -49,20 +60,12 @@ class ModelConfig(Config):
         for place in self.afrac_places:
             if place not in PLACES:
                 raise unknown_choice("place-unknown", "place for AbsTopK", place, PLACES)
-        if self.position_table == "sinusoidal" and self.position_width % 2:
-            raise WireworkError(
-                "positions-odd",
-                "sinusoidal positions hold a sine and a cosine of every period",
-                expected="an even width",
-                got=str(self.position_width),
-                hint=f"--set model.d_position={self.position_width + 1}",
-            )
         for place in self.afrac_places:
             if self.kept(place) == 0:
                 raise WireworkError(
                     "afrac-too-small",
                     f"AbsTopK at {place} would keep nothing",
-                    expected=f"afrac >= 1/{self.width(place)}",
+                    expected=f"afrac >= 1/{self._competing(place)}",
                     got=f"afrac = {self.afrac}",
                 )
         return self
@@ -92,4 +95,9 @@ class ModelConfig(Config):
         """How many entries AbsTopK keeps at a place, int(afrac * width); None where it is off."""
         if kind not in self.afrac_places or self.afrac == 1:
             return None
-        return int(self.afrac * self.width(kind))
+        return int(self.afrac * self._competing(kind))
+
+    def _competing(self, kind: str) -> int:
+        """How many entries AbsTopK at a place chooses from."""
+        with_positions = self.position_in_topk and kind in ("attn.in", "mlp.in")
+        return self.d_in if with_positions else self.width(kind)

@@ -6,12 +6,13 @@ import torch
 
 
 def resolve_dtype(wanted: str, device: str = "cpu") -> torch.dtype:
-    """`auto`, `float32` or `bfloat16` -> a torch dtype.
+    """`auto`, `float32`, `bfloat16` or `float64` -> a torch dtype.
 
     Without a bf16 matrix unit bfloat16 is emulated and many times slower (design §6).
     """
     if wanted != "auto":
-        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+        named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+        return named[wanted]
     return torch.bfloat16 if _has_bf16_unit(device) else torch.float32
 
 
@@ -23,5 +24,5 @@ def _has_bf16_unit(device: str) -> bool:
 
 
 def autocast(dtype: torch.dtype, device: str = "cpu") -> torch.autocast:
-    """Products in `dtype`, weights and sums in float32; nothing changes for float32."""
-    return torch.autocast(device, dtype, enabled=dtype != torch.float32)
+    """Products in bfloat16, weights and sums in float32; nothing changes for other dtypes."""
+    return torch.autocast(device, dtype, enabled=dtype == torch.bfloat16)

@@ -30,6 +30,15 @@ class Taps:
         self.grad = frozenset(grad)
         self.values: dict[Site, Tensor] = {}
 
+    def at(self, layer: int, kind: str, x: Tensor) -> Tensor:
+        """What the model goes on with at a site of a layer, where the activation is `x`.
+
+        Without anything to do the layer's number is not looked at: `torch.compile` then makes one
+        program for all layers, and would give up at the ninth otherwise.
+        """
+        idle = not (self.replace or self.grad or self.record)
+        return x if idle else self(Site(layer, kind), x)
+
     def __call__(self, site: Site, x: Tensor) -> Tensor:
         change = self.replace.get(site)
         if change is not None:

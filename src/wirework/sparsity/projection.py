@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wirework.core import WireworkError
 from wirework.model import ProjectedMatrix
-from wirework.model.abstopk import keep_factor
+from wirework.model.abstopk import has_triton, keep_factor
 
 
 def kept_count(numel: int, density: float) -> int:
@@ -42,6 +42,10 @@ def projection_factor(weight: Tensor, k: int, floor: int, neuron_axis: int | Non
     is 1), then the largest of all until k are kept. Ties: larger magnitude first, then lower
     index, row by row (design §6). Exactly k survive where k >= floor * neurons.
     """
+    if weight.device.type == "cuda":
+        factor = torch.ones_like(weight, memory_format=torch.contiguous_format)
+        if _zero_on_gpu(factor, weight, k, floor, neuron_axis):
+            return factor
     size = weight.detach().abs()
     if neuron_axis is not None and floor > 0:
         by_neuron = size if neuron_axis == 0 else size.T
@@ -57,5 +61,20 @@ def project(matrix: ProjectedMatrix, density: float, floor: int) -> None:
     if density >= 1:
         return
     k = kept_count(matrix.weight.numel(), density)
-    factor = projection_factor(matrix.weight, k, floor, matrix.neuron_axis)
-    matrix.weight.mul_(factor)
+    if not _zero_on_gpu(matrix.weight, matrix.weight, k, floor, matrix.neuron_axis):
+        factor = projection_factor(matrix.weight, k, floor, matrix.neuron_axis)
+        matrix.weight.mul_(factor)
+
+
+def _zero_on_gpu(
+    target: Tensor, weight: Tensor, k: int, floor: int, neuron_axis: int | None
+) -> bool:
+    """Zeros into `target` where the weight does not survive; False where no kernel can do that."""
+    if weight.device.type != "cuda" or k >= weight.numel() or not has_triton():
+        return False
+    from wirework.sparsity import projection_cuda
+
+    if not projection_cuda.fits(weight, neuron_axis):
+        return False
+    projection_cuda.zero_rest(target, weight, k, floor, neuron_axis)
+    return True
