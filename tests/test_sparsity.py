@@ -94,7 +94,7 @@ def test_every_step_ends_with_exactly_k_weights_and_every_neuron_its_floor(
         model(tokens).square().mean().backward()
         optimizer.step(step)
         for matrix in optimizer.matrices:
-            share = optimizer.density(step, optimizer.final_density(matrix))
+            share = optimizer.density(step, optimizer.config.final_density(matrix))
             k = kept_count(matrix.weight.numel(), share)
             assert int(matrix.weight.count_nonzero()) == k, matrix.name
             if matrix.neuron_axis is not None:

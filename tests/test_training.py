@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from launched import InterruptAt
+from training_runs import config, content, text_folder, toml
 from wirework.core import WireworkError
-from wirework.core.files import sha256_file
 from wirework.model import Checkpoint, Transformer
-from wirework.training import PRESETS, TrainConfig, load_checkpoint, preset, train
-
-CODE = '''
-def add(left, right):
-    """Add two numbers."""
-    return left + right
-
-class Point:
-    def __init__(self, x, y):
-        self.x = x
-        self.y = y
-'''
+from wirework.training import PRESETS, load_checkpoint, preset, train
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    folder = tmp_path / "text"
-    folder.mkdir()
-    for index in range(12):
-        (folder / f"part{index}.py").write_text(CODE * 6 + f"value_{index} = {index}\n")
-    return folder
-
-
-def config(text: Path, **changes: Any) -> TrainConfig:
-    base = {
-        "steps": 24, "batch": 4, "checkpoint_every": 8, "validate_every": 8,
-        "validation_batches": 1, "mean_batches": 1, "bigram_start": "counts", "dtype": "float32",
-        "model": {"vocab_size": 300, "context": 16, "n_layer": 1, "d_model": 16, "n_head": 2,
-                  "d_head": 8, "d_mlp": 32, "bigram": "frozen", "afrac": 0.5},
-        "corpus": {"source": str(text), "vocab_size": 300, "validation_share": 0.2},
-        "sparsity": {"density": 0.3, "embedding_density": 0.3, "lr": 0.01, "epsilon": 1e-8},
-    }  # fmt: skip
-    return TrainConfig.parse({**base, **changes})
-
-
-def content(folder: Path) -> dict[str, str]:
-    """Hash of every file of a run that must not depend on when it was made."""
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return {p.relative_to(folder).as_posix(): sha256_file(p) for p in files}
+    return text_folder(tmp_path / "text")
 
 
 def test_a_run_writes_what_it_promises_and_learns(text: Path, tmp_path: Path) -> None:
@@ -91,30 +56,6 @@ def test_ctrl_c_saves_and_resume_ends_with_the_same_bytes(text: Path, tmp_path: 
     assert content(tmp_path / "whole") == content(tmp_path / "broken")
 
 
-class InterruptAt:
-    """A progress bar that presses Ctrl-C at a step."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-        self.label = ""
-
-    def __call__(self, label: str, total: int, done: int = 0) -> InterruptAt:
-        self.label = label
-        return self
-
-    def __enter__(self) -> InterruptAt:
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        return None
-
-    def advance(self, steps: int = 1, **shown: float | int | str) -> None:
-        if self.label == "train":
-            self.left -= steps
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-
-
 def test_resume_refuses_another_configuration(text: Path, tmp_path: Path) -> None:
     with pytest.raises(WireworkError):
         train(config(text), tmp_path / "run", start=InterruptAt(9))
@@ -133,7 +74,7 @@ train(TrainConfig.load(Path(sys.argv[1])), Path(sys.argv[2]), resume=True)
 @pytest.mark.long
 def test_kill_nine_then_resume_ends_with_the_same_bytes(text: Path, tmp_path: Path) -> None:
     long = config(text, steps=400, checkpoint_every=20, validate_every=40)
-    (tmp_path / "run.toml").write_text(_toml(long.plain()))
+    (tmp_path / "run.toml").write_text(toml(long.plain()))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.toml")]
     subprocess.run([*command, str(whole)], check=True)
@@ -153,17 +94,6 @@ def test_kill_nine_then_resume_ends_with_the_same_bytes(text: Path, tmp_path: Pa
 def _draft(name: str) -> bool:
     """A file that a killed process was still writing, under its temporary name."""
     return any(part.startswith(".") for part in name.split("/"))
-
-
-def _toml(values: dict[str, Any], prefix: str = "") -> str:
-    plain = "".join(f"{k} = {json.dumps(v)}\n" for k, v in values.items()
-                    if not isinstance(v, dict) and v is not None)  # fmt: skip
-    tables = [
-        f"[{prefix}{k}]\n" + _toml(v, f"{prefix}{k}.")
-        for k, v in values.items()
-        if isinstance(v, dict)
-    ]
-    return plain + "".join(tables)
 
 
 def test_checkpoints_survive_the_disk_bit_for_bit(text: Path, tmp_path: Path) -> None:
@@ -224,10 +154,3 @@ def test_presets_fit_together() -> None:
         SparseAdamW(Transformer(made.model), made.sparsity, made.steps)
     assert preset("tiny").sparsity.density <= 0.05
     assert preset("tiny").sparsity.embedding_density <= 0.05
-
-
-def test_loss_that_is_not_a_number_stops_the_run(text: Path, tmp_path: Path) -> None:
-    wild = config(text, sparsity={"lr": 1e30, "epsilon": 1e-8, "density": 1.0,
-                                  "embedding_density": 1.0, "warmup": 0.0})  # fmt: skip
-    with pytest.raises(WireworkError, match="loss-not-finite"):
-        train(wild, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""`wirework info`: what a run, a checkpoint or a circuit is."""
+"""`wirework info`: what a run, a checkpoint, a published model or a circuit is; the presets."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from wirework.cli.options import JSON
-from wirework.cli.session import session
+from wirework.cli.session import Session, session
 
 
 def info(
-    name: Annotated[str, typer.Argument(metavar="X", help="A run, a checkpoint or a circuit.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="X",
+            help="A run, a checkpoint, reference/NAME, openai:DIR or a circuit; "
+            "or the word presets or reference.",
+        ),
+    ],
     as_json: JSON = False,
 ) -> None:
-    """Say what a run, a checkpoint or a circuit is.
+    """Say what a run, a checkpoint or a circuit is; list the presets or the reference models.
 
     Example: wirework info runs/tiny
     """
@@ -26,9 +34,58 @@ def info(
             circuit = Circuit.load(Path(name))
             values = {**circuit.info(), "provenance": dict(circuit.provenance)}
             run.show(str(circuit) + _circuit_rest(values), values)
+        elif name == "presets":
+            _show_presets(run)
+        elif name == "reference":
+            _show_references(run)
         else:
             values = _run_info(name)
             run.show(_run_text(values), values)
+
+
+def _show_presets(run: Session) -> None:
+    from wirework.training import preset, preset_names
+    from wirework.training.size import size_of
+
+    table = Table("preset", "parameters", "nonzeros", "density", "tokens", box=None)
+    values = []
+    for name in preset_names():
+        config = preset(name)
+        size = size_of(config)
+        tokens = config.steps * config.batch * config.model.context
+        values.append(
+            {
+                "name": name, "parameters": size.parameters, "projected_weights": size.projected,
+                "nonzeros": size.nonzeros, "density": size.density, "tokens": tokens,
+            }
+        )  # fmt: skip
+        shown = (
+            f"{size.parameters:,}",
+            f"{size.nonzeros:,}",
+            f"{size.density:.2%}",
+            f"{tokens:.2g}",
+        )
+        table.add_row(name, *shown)
+    run.show(table, values)
+
+
+def _show_references(run: Session) -> None:
+    from wirework.training.reference_models import reference_cards
+
+    columns = ("nonzeros", "density", "val_loss", "bits/byte", "dead neurons", "tokens")
+    table = Table("model", *columns, box=None)
+    cards = reference_cards()
+    for card in cards:
+        table.add_row(
+            card["name"],
+            f"{card['nonzeros']:,}",
+            f"{card['density']:.2%}",
+            f"{card['val_loss']:.3f}",
+            f"{card['val_bits_per_byte']:.3f}",
+            f"{card['dead_neurons']:.0f} of {card['neurons']}",
+            f"{card['tokens']:.3g}",
+        )
+    run.show(table, cards)
 
 
 def _circuit_rest(values: dict[str, Any]) -> str:
@@ -89,6 +146,9 @@ def _run_text(values: dict[str, Any]) -> str:
         f"  {kind:<18} {count:,} (beside)" for kind, count in values["beside"].items() if count
     ]
     lines += [f"  {name:<18} {value:.5g}" for name, value in values["losses"].items()]
+    published = values["record"].get("openai", {})
+    lines += [f"  {remark}" for remark in published.get("remarks", [])]
+    lines += [f"  {published['parity']}"] if published else []
     lines.append("  matrices")
     for name, entry in values["matrices"].items():
         lines.append(

@@ -18,7 +18,10 @@ class TrainConfig(Config):
     `steps` of `batch` windows of `model.context` tokens. `bigram_start`: `random` (published) or
     `counts`, the log of smoothed bigram counts of the training text. `checkpoint_every` and
     `validate_every` count steps. `mean_batches`: batches of training text behind the reference
-    means. `dtype` `auto` is bfloat16 where the machine has a unit for it (design §6).
+    means. `dtype` `auto` is bfloat16 where the machine has a unit for it (design §6); `float64`
+    computes and keeps everything so, for checks. `start_from`: a model as `load_checkpoint` takes
+    it, whose weights and tokenizer the run starts from. Not what a run is executed on: that is
+    `ExecutionConfig`.
     """
 
     name: str = "custom"
@@ -29,7 +32,8 @@ class TrainConfig(Config):
     sparsity: SparsityConfig = SparsityConfig()
     corpus: CorpusConfig = CorpusConfig()
     bigram_start: Literal["random", "counts"] = "random"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    start_from: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     checkpoint_every: int = Field(500, ge=1)
     validate_every: int = Field(100, ge=1)
     validation_batches: int = Field(8, ge=1)

@@ -2,92 +2,130 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from wirework.core import RunRecord, WireworkError
-from wirework.core.files import write_json, write_text
-from wirework.core.interrupt import Interruptible, interrupted
+from wirework.core import WireworkError
+from wirework.core.files import write_json
+from wirework.core.interrupt import interrupted
 from wirework.core.progress import StartProgress, silent
-from wirework.data import Batches, Corpus, prepare_corpus
+from wirework.data import Batches, Corpus, Tokenizer, prepare_corpus
 from wirework.model import Checkpoint, Transformer
-from wirework.model.means import reference_means
-from wirework.model.precision import autocast, resolve_dtype
 from wirework.plots import draw_training
 from wirework.sparsity import SparseAdamW
+from wirework.sparsity.optimizer import check_densities
 from wirework.training.config import TrainConfig
-from wirework.training.evaluate import evaluate, nonzeros
-from wirework.training.loss import next_token_loss
-from wirework.training.state import load_state, save_state
+from wirework.training.distributed import World, joined
+from wirework.training.execution import ExecutionConfig, Executor, check_shares
+from wirework.training.failures import first_not_finite, memory_told, rows_that_fit
+from wirework.training.metrics import Metrics
+from wirework.training.runs import checkpoint_path, open_origin
+from wirework.training.snapshot import held_out, snapshot
+from wirework.training.state import read_state, restore, save_state
 
 LOG_EVERY = 10
 
 
 def train(
-    config: TrainConfig, folder: Path, *, resume: bool = False, start: StartProgress = silent
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    start: StartProgress = silent,
+    execution: ExecutionConfig | None = None,
 ) -> Checkpoint:
     """Train `config` into `folder`; returns the last checkpoint.
 
     The folder holds config.json, corpus/, metrics.jsonl, curve.svg, state.safetensors (to resume
-    from) and checkpoints/. With `resume` an interrupted run goes on and ends with the bytes of
-    an uninterrupted one. Raises `run-exists`, `resume-mismatch`, `density-too-small`,
-    `loss-not-finite`, `interrupted` and what the corpus raises.
+    from) and checkpoints/. With `resume` an interrupted run goes on, and ends with the bytes of
+    an uninterrupted one where it is executed in the same way. Under a launcher such as
+    `torchrun` every process calls this, with a folder that all of them see; one of them raises
+    what goes wrong, and the others end with exit code 1.
+
+    Raises `run-exists`, `resume-mismatch`, `state-mismatch`, `density-too-small`,
+    `loss-not-finite`, `gradient-not-finite`, `out-of-memory`, `model-too-large`, `interrupted`,
+    and what the corpus, `open_origin`, `joined` and `check_shares` raise.
     """
-    folder = Path(folder)
+    execution = execution or ExecutionConfig()
+    with joined(execution.parallel, execution.device) as world:
+        return _train(
+            config, Path(folder), resume, start if world.first else silent, execution, world
+        )
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    resume: bool,
+    start: StartProgress,
+    execution: ExecutionConfig,
+    world: World,
+) -> Checkpoint:
     state = folder / "state.safetensors"
-    _check_folder(folder, state, resume)
-    model = Transformer(config.model, seed=config.seed)
-    optimizer = SparseAdamW(model, config.sparsity, config.steps)  # checks densities first
-    write_json(folder / "config.json", config.plain())
-    corpus = prepare_corpus(config.corpus, folder / "corpus", start=start)
-    _check_vocabulary(config, corpus)
-    batches = Batches(corpus.train, batch=config.batch, context=config.model.context,
-                      seed=config.seed)  # fmt: skip
-    dtype = resolve_dtype(config.dtype)
-    if state.exists() and resume:
-        first = load_state(state, optimizer, config)
-    else:
-        first = 0
-        if config.bigram_start == "counts":
+    _check_folder(folder, resume)
+    check_shares(config, execution, world)
+    saved = read_state(state, config) if resume and state.exists() else None
+    origin = open_origin(config) if config.start_from else None
+    with memory_told():
+        model = Transformer(config.model, seed=config.seed)
+    check_densities(model, config.sparsity)
+    tokenizer = None if origin is None else origin.tokenizer
+    corpus = _prepare(config, folder, tokenizer, start, world)
+    batches = Batches(
+        corpus.train, batch=config.batch, context=config.model.context, seed=config.seed
+    )
+    with memory_told():
+        if origin is not None:
+            model.load_state_dict(origin.model.state_dict())
+        elif saved is None and config.bigram_start == "counts":
             start_bigram_from_counts(model, corpus)
-    metrics = _Metrics(folder / "metrics.jsonl", first)
+        executor = Executor(model, config, execution, world)
+        optimizer = SparseAdamW(executor.model, config.sparsity, config.steps)
+        first = restore(saved, optimizer) if saved is not None else 0
+    saved = None  # as large as the model and its moments
+    metrics = Metrics(folder / "metrics.jsonl", first)
 
-    with Interruptible() as stop, start("train", config.steps, first) as progress:
+    with (
+        world.interruptible() as stop,
+        start("train", config.steps, first) as progress,
+        memory_told(executor.micro_batch, lambda: rows_that_fit(executor, optimizer, batches(0))),
+    ):
         for step in range(first, config.steps):
-            windows = torch.from_numpy(batches(step))
-            with autocast(dtype):
-                loss = next_token_loss(model, windows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise _not_finite(step, value, folder)
-            figures = optimizer.step(step)
+            loss = executor.backward(executor.share(batches(step)))
+            figures = optimizer.step(step) if math.isfinite(loss) else {}
+            if not math.isfinite(figures.get("gradient_rms", loss)):
+                save_state(folder / "not-finite.safetensors", optimizer, step, config, world)
+                raise _not_finite(step, loss, first_not_finite(executor, batches(step)), config)
             done = step + 1
-            progress.advance(loss=value, density=figures["density"])
-            if done % config.validate_every == 0 or done == config.steps:
-                figures |= _validate(model, config, corpus)
-            if done % LOG_EVERY == 0 or "val_loss" in figures:
-                metrics.add({"step": done, "loss": value, **figures})
+            progress.advance(loss=loss, density=figures["density"])
             due = done % config.checkpoint_every == 0 or done == config.steps
-            if due:
-                made = _checkpoint(model, config, corpus, batches, done, metrics)
-                made.save(checkpoint_path(folder, done))
-            if due or stop.requested:
-                metrics.save()
-                save_state(state, optimizer, done, config)
-            if stop.requested and done < config.steps:
+            validating = due or done % config.validate_every == 0
+            whole = executor.whole() if validating else None  # None but on the first process
+            with world.alone(validating):
+                if whole is not None:
+                    measured = held_out(whole, config, corpus, executor)
+                    figures |= measured
+            if validating or done % LOG_EVERY == 0:
+                metrics.add({"step": done, "loss": loss, **figures})
+            with world.alone(due):
+                if whole is not None and due:
+                    losses = {**measured, "train_loss": metrics.recent_loss()}
+                    made = snapshot(whole, config, corpus, executor, done, losses)
+                    made.save(checkpoint_path(folder, done))
+            stopping = world.any(stop.requested)
+            if due or stopping:
+                if world.first:
+                    metrics.save()
+                save_state(state, optimizer, done, config, world)
+            if stopping and done < config.steps:
                 raise interrupted(done, config.steps, "the same command with --resume")
-    draw_training(metrics.rows, folder / "curve.svg")
+    with world.alone() as mine:
+        if mine:
+            draw_training(metrics.rows, folder / "curve.svg")
     return Checkpoint.load(checkpoint_path(folder, config.steps))
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    return folder / "checkpoints" / f"step-{step:07d}"
 
 
 def start_bigram_from_counts(model: Transformer, corpus: Corpus) -> None:
@@ -108,7 +146,33 @@ def start_bigram_from_counts(model: Transformer, corpus: Corpus) -> None:
         model.bigram.copy_(torch.from_numpy(log_share.astype(np.float32)))
 
 
-def _check_folder(folder: Path, state: Path, resume: bool) -> None:
+def _prepare(
+    config: TrainConfig,
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    start: StartProgress,
+    world: World,
+) -> Corpus:
+    """The first process writes the configuration and prepares the corpus; the others open it."""
+    place = folder / "corpus"
+    with world.alone() as mine:
+        if mine:
+            write_json(folder / "config.json", config.plain())
+            corpus = prepare_corpus(config.corpus, place, tokenizer, start)
+    if not mine:
+        corpus = Corpus.open(place)
+    # A small text may fill fewer ids than asked; the rest of the model's stay unused.
+    if corpus.tokenizer.vocab_size > config.model.vocab_size:
+        raise WireworkError(
+            "vocabulary-mismatch",
+            "the corpus has more tokens than the model",
+            expected=f"model.vocab_size >= {corpus.tokenizer.vocab_size}",
+            got=f"model.vocab_size = {config.model.vocab_size}",
+        )
+    return corpus
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
     if (folder / "metrics.jsonl").exists() and not resume:
         raise WireworkError(
             "run-exists",
@@ -119,77 +183,22 @@ def _check_folder(folder: Path, state: Path, resume: bool) -> None:
         )
 
 
-def _check_vocabulary(config: TrainConfig, corpus: Corpus) -> None:
-    """A small text may fill fewer ids than asked; the rest of the model's stay unused."""
-    if corpus.tokenizer.vocab_size > config.model.vocab_size:
-        raise WireworkError(
-            "vocabulary-mismatch",
-            "the corpus has more tokens than the model",
-            expected=f"model.vocab_size >= {corpus.tokenizer.vocab_size}",
-            got=f"model.vocab_size = {config.model.vocab_size}",
+def _not_finite(step: int, loss: float, culprit: str, config: TrainConfig) -> WireworkError:
+    lower = f"{config.sparsity.lr / 4:.3g}"
+    if math.isfinite(loss):
+        return WireworkError(
+            "gradient-not-finite",
+            f"the gradients of step {step} are not finite, the first of them {culprit}; "
+            "not-finite.safetensors holds the run as it was then, the last state is unchanged",
+            expected="finite gradients",
+            got=f"{culprit}; the loss was {loss:.4g}",
+            hint=f"a lower rate in another --out: --set sparsity.lr={lower}",
         )
-
-
-def _validate(model: Transformer, config: TrainConfig, corpus: Corpus) -> dict[str, float]:
-    batches = Batches(corpus.validation, batch=config.batch, context=config.model.context, seed=0)
-    count = min(config.validation_batches, max(1, batches.windows_per_epoch // config.batch))
-    windows: list[Tensor] = [torch.from_numpy(batches(index)) for index in range(count)]
-    return evaluate(model, windows, _bytes_per_token(corpus))
-
-
-def _bytes_per_token(corpus: Corpus) -> float:
-    split = corpus.manifest["splits"]["validation"]
-    return float(split["bytes"] / split["tokens"])
-
-
-def _checkpoint(
-    model: Transformer,
-    config: TrainConfig,
-    corpus: Corpus,
-    batches: Batches,
-    step: int,
-    metrics: _Metrics,
-) -> Checkpoint:
-    texts = (torch.from_numpy(batches(index)[:, :-1]) for index in range(config.mean_batches))
-    losses = {**_validate(model, config, corpus), "train_loss": metrics.recent_loss()}
-    record = RunRecord.collect(
-        seed=config.seed,
-        dtype=str(resolve_dtype(config.dtype)).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        inputs={"corpus": corpus.hash()},
-        config=config.plain(),
-        config_hash=config.hash(),
-    )
-    losses["nonzeros"] = float(sum(nonzeros(model).values()))
-    means = reference_means(model, texts)
-    return Checkpoint(model, corpus.tokenizer, means, step, losses, record.to_json())
-
-
-def _not_finite(step: int, value: float, folder: Path) -> WireworkError:
     return WireworkError(
         "loss-not-finite",
-        f"the loss became {value} at step {step}; the last saved state is unchanged",
+        f"the loss became {loss} at step {step}, and {culprit} was the first not to be finite; "
+        "not-finite.safetensors holds the run as it was then, the last state is unchanged",
         expected="a finite loss",
-        got=str(value),
-        hint=f"a lower rate in another folder than {folder}: --set sparsity.lr=2e-3",
+        got=f"{loss}, from {culprit}",
+        hint=f"a lower rate in another --out: --set sparsity.lr={lower}",
     )
-
-
-class _Metrics:
-    """metrics.jsonl: one line per logged step, without times, so that resumed runs are equal."""
-
-    def __init__(self, path: Path, first: int) -> None:
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-        if first and path.exists():
-            rows = [json.loads(line) for line in path.read_text().splitlines()]
-            self.rows = [row for row in rows if row["step"] <= first]
-
-    def add(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
-
-    def recent_loss(self, count: int = 20) -> float:
-        return float(np.mean([row["loss"] for row in self.rows[-count:]]))
-
-    def save(self) -> None:
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional
-
-from wirework.model import Transformer
+from torch import Tensor, nn
 
 
-def next_token_loss(model: Transformer, windows: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of windows (B, T+1) of tokens, to be differentiated."""
-    logits = model(windows[:, :-1])
-    return functional.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+def next_token_loss(model: nn.Module, windows: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of windows (B, T+1) of tokens, to be differentiated.
+
+    `model` is a `Transformer`, perhaps wrapped.
+    """
+    loss: Tensor = model(windows[:, :-1], targets=windows[:, 1:])
+    return loss

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wirework.core.errors import unknown_choice
+from wirework.core import WireworkError
+from wirework.core.errors import nearest
 from wirework.model import ModelConfig
 from wirework.sparsity import SparsityConfig
 from wirework.training.config import TrainConfig
+from wirework.training.sweep import released, released_names
 
 
 def tiny() -> TrainConfig:
@@ -79,8 +81,21 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
 }
 
 
+def preset_names() -> list[str]:
+    """Presets made for small machines, then those with the shapes of the released models."""
+    return [*PRESETS, *released_names()]
+
+
 def preset(name: str) -> TrainConfig:
     """Raises `preset-unknown`, naming the nearest right one."""
-    if name not in PRESETS:
-        raise unknown_choice("preset-unknown", "preset", name, PRESETS)
-    return PRESETS[name]()
+    found = PRESETS[name]() if name in PRESETS else released(name)
+    if found is None:
+        names = preset_names()
+        raise WireworkError(
+            "preset-unknown",
+            f"there is no preset called {name!r}",
+            expected=f"{', '.join(PRESETS)}, or one of `wirework info presets`",
+            got=name,
+            hint=nearest(name, names) or names[0],
+        )
+    return found

@@ -1,0 +1,168 @@
+"""Train the reference models that travel inside the package, and put them there.
+
+    pip install --no-deps --target libs PACKAGE...      (python tools/train_reference.py --packages)
+    python tools/train_reference.py v1-sparse --libs libs --runs runs/reference
+
+Can be stopped at any time and started again. Hours on two cores for the largest. A model is put
+into the package once it is trained; a name is never used twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from wirework.ablation import PromptTensors, score
+from wirework.cli.session import settle_process
+from wirework.data import Corpus
+from wirework.model import Checkpoint
+from wirework.tasks import load_task
+from wirework.training import TrainConfig, preset, train
+from wirework.training.reference_models import publish, reference_home
+
+PACKAGES = [
+    "numpy",
+    "scipy",
+    "sympy",
+    "networkx",
+    "pandas",
+    "scikit-learn",
+    "matplotlib",
+    "django",
+    "sqlalchemy",
+    "tornado",
+    "aiohttp",
+    "twisted",
+    "mypy",
+    "pip",
+    "setuptools",
+    "sphinx",
+    "ipython",
+    "nltk",
+    "bokeh",
+    "dask",
+    "xarray",
+    "astropy",
+    "jax",
+    "keras",
+    "flask",
+    "werkzeug",
+    "jinja2",
+    "requests",
+    "pydantic",
+    "rich",
+    "scikit-image",
+    "seaborn",
+    "tables",
+    "shapely",
+    "geopandas",
+    "cvxpy",
+    "numba",
+    "babel",
+    "fastapi",
+    "starlette",
+    "distributed",
+    "pygments",
+    "attrs",
+    "click",
+    "h5py",
+    "mpmath",
+    "torch-geometric",
+    "librosa",
+    "optuna",
+    "scrapy",
+    "celery",
+    "redis",
+    "sqlglot",
+    "textual",
+    "polars",
+    "fonttools",
+    "reportlab",
+    "pypdf",
+    "openpyxl",
+    "markdown",
+    "nbconvert",
+    "jupyter-server",
+    "trio",
+    "cryptography",
+    "pyparsing",
+    "lark",
+    "parso",
+    "jedi",
+    "black",
+    "isort",
+    "autopep8",
+    "pycodestyle",
+    "pyflakes",
+    "bandit",
+    "coverage",
+    "pytest",
+    "tox",
+    "virtualenv",
+    "poetry-core",
+    "hatchling",
+    "cython",
+    "meson",
+    "arviz",
+    "pymc",
+    "statsmodels",
+]
+"""Permissively licensed; the licences and hashes of those that were used are in every card."""
+
+TASKS = ("python/single_double_quote", "python/bracket_counting")
+
+
+def recipe(name: str, libs: str) -> TrainConfig:
+    """The configuration of a reference model."""
+    corpus = {"packages": PACKAGES, "packages_from": libs, "validation_share": 0.01}
+    if name == "v1-sparse":
+        return preset("small").override(
+            [
+                "model.n_layer=3", "steps=10000", "sparsity.density=0.06",
+                "sparsity.embedding_density=0.12", "checkpoint_every=1000", "validate_every=1000",
+                "validation_batches=32",
+            ]
+        ).replace(name=name, corpus=corpus)  # fmt: skip
+    if name == "v1-sparse-small":
+        return preset("tiny").replace(name=name, corpus=corpus, steps=6000)
+    if name == "v1-dense":
+        return preset("tiny-dense").replace(name=name, corpus=corpus, steps=6000)
+    sys.exit(f"no recipe for {name}")
+
+
+def answers(checkpoint: Checkpoint) -> dict[str, float]:
+    """Accuracy on the report pairs of the tasks that a reference model is judged by."""
+    found = {}
+    for name in TASKS:
+        encoded = load_task(name).encode(checkpoint.tokenizer, checkpoint.config.context)
+        found[name] = score(checkpoint.model, PromptTensors.of(encoded.report)).accuracy
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", help="v1-sparse, v1-sparse-small or v1-dense")
+    parser.add_argument("--libs", default="libs", help="where pip put the packages")
+    parser.add_argument("--runs", type=Path, default=Path("runs/reference"))
+    parser.add_argument("--hours", type=float, default=0.0, help="training took this long")
+    parser.add_argument("--packages", action="store_true", help="print the packages and stop")
+    wanted = parser.parse_args()
+    if wanted.packages:
+        sys.stdout.write(" ".join(PACKAGES) + "\n")
+        return
+    settle_process()
+    run = wanted.runs / wanted.name
+    checkpoint = train(recipe(wanted.name, wanted.libs), run, resume=True)
+    stored = publish(
+        checkpoint,
+        Corpus.open(run / "corpus"),
+        reference_home() / wanted.name,
+        hours=wanted.hours,
+        answers=answers(checkpoint),
+    )
+    sys.stdout.write(f"reference/{wanted.name}: {stored.losses}\n")
+
+
+if __name__ == "__main__":
+    main()
