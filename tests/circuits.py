@@ -11,7 +11,10 @@ from wirework.circuit import Calibration, Circuit, extract
 from wirework.core.names import sites
 from wirework.engine import SiteGate
 
-RICH = Switches(11, 2, "concat", True, True, True, "gelu", PLACES, False)
+RICH = Switches(
+    11, 2, "concat", True, True, True, "gelu", PLACES, False, "layer", True, "relu",
+    position_in_topk=True,
+)  # fmt: skip
 ANSWERS = np.array([7, 2, 4])
 
 

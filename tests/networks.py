@@ -14,6 +14,7 @@ from scipy.special import erf
 from wirework.core import Site
 from wirework.core.names import sites
 from wirework.engine import Layer, Network, SiteGate, SparseMatrix
+from wirework.engine.network import NORM_EPSILON
 
 Array = NDArray[np.float64]
 PLACES = (
@@ -36,6 +37,11 @@ class Switches:
     activation: Literal["gelu", "relu"]
     topk: tuple[str, ...]
     ties: bool
+    norm: Literal["rms", "layer"] = "rms"
+    norm_bias: bool = False
+    residual: Literal["identity", "relu"] = "identity"
+    tied: bool = False
+    position_in_topk: bool = False
 
 
 def switches() -> st.SearchStrategy[Switches]:
@@ -54,6 +60,11 @@ def switches() -> st.SearchStrategy[Switches]:
             st.lists(st.sampled_from(PLACES), unique=True).map(tuple),
         ),
         ties=st.booleans(),
+        norm=st.sampled_from(["rms", "layer"]),
+        norm_bias=st.booleans(),
+        residual=st.sampled_from(["identity", "relu"]),
+        tied=st.booleans(),
+        position_in_topk=st.booleans(),
     )
 
 
@@ -73,6 +84,9 @@ def random_network(want: Switches) -> Network:
 
     def gain(width: int) -> Array:
         return np.ones(width) if want.ties else random.uniform(0.5, 1.5, width)
+
+    def shift(width: int) -> Array | None:
+        return random.normal(0, 0.3, width) if want.norm_bias else None
 
     extra = D_POSITION if want.position == "concat" else 0
     flat = HEADS * WIDTH
@@ -97,6 +111,10 @@ def random_network(want: Switches) -> Network:
                 mlp_out_bias=vector(D),
                 position_gain_attn=gain(extra) if extra else None,
                 position_gain_mlp=gain(extra) if extra else None,
+                attn_norm_bias=shift(D),
+                mlp_norm_bias=shift(D),
+                position_norm_bias_attn=shift(extra) if extra else None,
+                position_norm_bias_mlp=shift(extra) if extra else None,
             )
         )
     tables = {"none": None, "add": (CONTEXT, D), "concat": (CONTEXT, D_POSITION)}
@@ -104,18 +122,24 @@ def random_network(want: Switches) -> Network:
     embedding = random.normal(0, 1, (VOCAB, D)) * (random.random((VOCAB, D)) < 0.5)
     if want.ties:
         embedding[:, : D // 3] = -embedding[:, D // 3 : 2 * (D // 3)]
+    table_of_tokens = SparseMatrix.from_dense(embedding)
     widths = {"mlp.neuron": NEURONS, "attn.q": flat, "attn.k": flat, "attn.v": flat}
     return Network(
         n_head=HEADS,
         d_head=WIDTH,
-        embedding=SparseMatrix.from_dense(embedding),
+        embedding=table_of_tokens,
         layers=tuple(layers),
         final_gain=gain(D),
-        unembedding=matrix(VOCAB, D),
+        unembedding=table_of_tokens if want.tied else matrix(VOCAB, D),
+        final_norm_bias=shift(D),
+        norm=want.norm,
+        residual=want.residual,
+        eps=1e-5 if want.norm == "layer" else NORM_EPSILON,
         unembedding_bias=vector(VOCAB),
         activation=want.activation,
         topk={place: int(random.integers(1, widths.get(place, D) + 1)) for place in want.topk},
         position=want.position,
+        position_in_topk=want.position_in_topk and want.position == "concat",
         positions=None if table is None else random.normal(0, 1, table),
         bigram=random.normal(0, 1, (VOCAB, VOCAB)) if want.bigram else None,
     )
@@ -148,11 +172,29 @@ def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, d
     """The definition of the model over dense matrices, in float64: logits and every site."""
     seen: dict[Site, Array] = {}
 
-    def settle(site: Site, x: Array) -> Array:
-        x = _largest(x, network.topk.get(site.kind))
+    def settle(site: Site, x: Array, ranked: bool = False) -> Array:
+        x = x if ranked else _largest(x, network.topk.get(site.kind))
         gate = network.gates.get(site)
         seen[site] = x if gate is None else gate.keep * x + ~gate.keep * gate.constant
         return seen[site]
+
+    def read(site: Site, x: Array, gain: NDArray[Any] | None, bias: NDArray[Any] | None) -> Array:
+        if gain is None:
+            return settle(site, x)
+        assert network.positions is not None
+        rows = _norm(network, network.positions[: x.shape[1]].astype(np.float64), gain, bias)
+        both = np.concatenate([x, np.broadcast_to(rows, (len(x), *rows.shape))], axis=-1)
+        if network.position_in_topk:
+            both = _largest(both, network.topk.get(site.kind))
+        d = x.shape[-1]
+        kept = settle(site, both[..., :d], network.position_in_topk)
+        return np.concatenate([kept, both[..., d:]], axis=-1)
+
+    def add(r: Array, delta: Array, place: str) -> Array:
+        r = r + delta
+        if network.residual == "relu":
+            r = np.maximum(r, 0)
+        return _largest(r, network.topk.get(place))
 
     length = tokens.shape[1]
     r = network.embedding.to_dense().astype(np.float64)[tokens]
@@ -160,8 +202,10 @@ def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, d
         assert network.positions is not None
         r = r + network.positions[:length]
     for index, layer in enumerate(network.layers):
-        x = settle(Site(index, "attn.in"), _norm(r, layer.attn_gain))
-        x = _with_positions(network, x, layer.position_gain_attn)
+        x = read(
+            Site(index, "attn.in"), _norm(network, r, layer.attn_gain, layer.attn_norm_bias),
+            layer.position_gain_attn, layer.position_norm_bias_attn,
+        )  # fmt: skip
         q = settle(Site(index, "attn.q"), _affine(layer.q, x, layer.q_bias))
         k = settle(Site(index, "attn.k"), _affine(layer.k, x, layer.k_bias))
         v = settle(Site(index, "attn.v"), _affine(layer.v, x, layer.v_bias))
@@ -169,22 +213,27 @@ def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, d
         out = _affine(layer.attn_out, mixed, layer.attn_out_bias)
         if layer.head_constant is not None:
             out = out + share @ layer.head_constant.T
-        r = _largest(r + settle(Site(index, "attn.out"), out), network.topk.get("resid.attn"))
-        x = settle(Site(index, "mlp.in"), _norm(r, layer.mlp_gain))
-        x = _with_positions(network, x, layer.position_gain_mlp)
+        r = add(r, settle(Site(index, "attn.out"), out), "resid.attn")
+        x = read(
+            Site(index, "mlp.in"), _norm(network, r, layer.mlp_gain, layer.mlp_norm_bias),
+            layer.position_gain_mlp, layer.position_norm_bias_mlp,
+        )  # fmt: skip
         n = _affine(layer.mlp_in, x, layer.mlp_in_bias)
         n = np.maximum(n, 0) if network.activation == "relu" else _gelu(n)
         n = settle(Site(index, "mlp.neuron"), n)
         out = settle(Site(index, "mlp.out"), _affine(layer.mlp_out, n, layer.mlp_out_bias))
-        r = _largest(r + out, network.topk.get("resid.mlp"))
-    final = settle(Site(None, "final"), _norm(r, network.final_gain))
+        r = add(r, out, "resid.mlp")
+    normed = _norm(network, r, network.final_gain, network.final_norm_bias)
+    final = settle(Site(None, "final"), normed)
     logits = _affine(network.unembedding, final, network.unembedding_bias)
     return logits if network.bigram is None else logits + network.bigram[tokens], seen
 
 
-def _norm(x: Array, gain: NDArray[Any]) -> Array:
-    normed: Array = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1.1920928955078125e-07) * gain
-    return normed
+def _norm(network: Network, x: Array, gain: NDArray[Any], bias: NDArray[Any] | None) -> Array:
+    if network.norm == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    normed: Array = x / np.sqrt((x**2).mean(-1, keepdims=True) + network.eps) * gain
+    return normed if bias is None else normed + bias
 
 
 def _gelu(x: Array) -> Array:
@@ -225,11 +274,3 @@ def _attention(network: Network, layer: Layer, q: Array, k: Array, v: Array) -> 
                 out[b, t, mine] = (weights / total) @ v[b, : t + 1, mine]
                 share[b, t, h] = weights.sum() / total
     return out, share
-
-
-def _with_positions(network: Network, x: Array, gain: NDArray[Any] | None) -> Array:
-    if gain is None:
-        return x
-    assert network.positions is not None
-    rows = _norm(network.positions[: x.shape[1]].astype(np.float64), gain)
-    return np.concatenate([x, np.broadcast_to(rows, (len(x), *rows.shape))], axis=-1)

@@ -18,8 +18,10 @@ from circuits import RICH, small_circuit
 from networks import PLACES, Switches, switches
 from wirework.circuit import Calibration, Circuit
 from wirework.core import Site, WireworkError
+from wirework.core.arrays import load_arrays, save_arrays
 
-GOLDEN = Path(__file__).parent / "data" / "circuit-v1.circuit"
+DATA = Path(__file__).parent / "data"
+GOLDEN = DATA / "circuit-v1.circuit"
 TOKENS = np.array([[0, 3, 8, 1], [5, 5, 2, 7]])
 
 
@@ -65,7 +67,7 @@ def test_the_file_of_version_1_is_read_as_ever() -> None:
     info = circuit.info()
     assert info.pop("model_hash") == "c0ffee" * 10
     assert info == {
-        "version": 1,
+        "version": 2,  # as it would be saved now
         "task": "test/copy",
         "nodes": 53,
         "edges": 69,
@@ -87,6 +89,25 @@ def test_the_file_of_version_1_is_read_as_ever() -> None:
     logits = circuit.logits(TOKENS, np.float64)[0, 3]
     wanted = [0.2276054295077674, 0.6686603373234203, 0.9408983197915299]
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-9)
+
+
+def test_the_file_of_version_2_is_read_as_ever() -> None:
+    """With LayerNorm, biases of norms and a rectified residual."""
+    circuit = Circuit.load(DATA / "circuit-v2.circuit")
+    network = circuit.network
+    assert (network.norm, network.residual, network.eps) == ("layer", "relu", 1e-5)
+    assert network.layers[1].position_norm_bias_mlp is not None
+    logits = circuit.logits(TOKENS, np.float64)[0, 3]
+    wanted = [1.3794794635721566, 1.1094635303191698, -0.08260877102017111]
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-9)
+
+
+def test_version_1_knows_no_part_of_version_2(tmp_path: Path) -> None:
+    arrays, header = load_arrays(DATA / "circuit-v2.circuit")
+    save_arrays(tmp_path / "a.circuit", arrays, {**header, "version": 1})
+    with pytest.raises(WireworkError) as caught:
+        Circuit.load(tmp_path / "a.circuit")
+    assert caught.value.code == "circuit-damaged"
 
 
 def test_any_safetensors_reader_can_read_it() -> None:

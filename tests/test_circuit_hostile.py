@@ -98,7 +98,7 @@ def test_other_files_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_file_of_another_version_is_told(tmp_path: Path) -> None:
     arrays, header = load_arrays(GOLDEN)
-    for version in (2, 0, "1", None, [1]):
+    for version in (3, 0, "1", None, [1]):
         save_arrays(tmp_path / "x", arrays, {**header, "version": version})
         assert error_of(tmp_path / "x") == "circuit-version"
 

@@ -1,4 +1,4 @@
-"""The `.circuit` file, version 1: a header and a network in one checked safetensors file.
+"""The `.circuit` file, version 2: a header and a network in one checked safetensors file.
 
 `docs/circuit-format.md` is the format's own page.
 """
@@ -19,14 +19,18 @@ from wirework.core.arrays import load_arrays, save_arrays
 from wirework.engine import Layer, Network, SiteGate, SparseMatrix, check_network
 
 FORMAT = "wirework-circuit"
-VERSION = 1
+VERSION = 2
+"""Version 1 had no `norm`, `residual`, `position_in_topk` and no biases of norms."""
 
 _NETWORK_MATRICES = ("embedding", "unembedding")
-_NETWORK_ARRAYS = ("positions", "final_gain", "unembedding_bias", "bigram", "outputs")
+_NETWORK_ARRAYS = (
+    "positions", "final_gain", "final_norm_bias", "unembedding_bias", "bigram", "outputs",
+)  # fmt: skip
 _LAYER_MATRICES = ("q", "k", "v", "attn_out", "mlp_in", "mlp_out")
 _LAYER_ARRAYS = (
     "attn_gain", "q_bias", "k_bias", "v_bias", "sink", "attn_out_bias", "head_constant",
     "mlp_gain", "mlp_in_bias", "mlp_out_bias", "position_gain_attn", "position_gain_mlp",
+    "attn_norm_bias", "mlp_norm_bias", "position_norm_bias_attn", "position_norm_bias_mlp",
 )  # fmt: skip
 # What a file that was made to mislead brings out of the readers beneath.
 _MISLED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -47,7 +51,10 @@ class NetworkHeader(Config):
     d_head: int = Field(ge=1, le=1 << 20)
     n_layer: int = Field(ge=0, le=1 << 16)
     activation: Literal["gelu", "relu"]
+    norm: Literal["rms", "layer"]
+    residual: Literal["identity", "relu"]
     position: Literal["none", "add", "concat"]
+    position_in_topk: bool
     eps: float = Field(gt=0, allow_inf_nan=False)
     topk: dict[str, int]
     gates: tuple[str, ...]
@@ -78,7 +85,10 @@ def describe(network: Network) -> NetworkHeader:
         d_head=network.d_head,
         n_layer=len(network.layers),
         activation=network.activation,
+        norm=network.norm,
+        residual=network.residual,
         position=network.position,
+        position_in_topk=network.position_in_topk,
         eps=network.eps,
         topk=dict(network.topk),
         gates=tuple(str(site) for site in sorted(network.gates)),
@@ -163,17 +173,27 @@ def _check_envelope(path: Path) -> None:
 def _parse_header(path: Path, value: Any) -> CircuitHeader:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise _foreign(path, "another file of wirework")
-    if value.get("version") != VERSION:
+    if value.get("version") not in (1, VERSION):
         raise WireworkError(
             "circuit-version",
             f"{path} is of a version that this wirework cannot read",
-            expected=f"version {VERSION}",
+            expected=f"version 1 to {VERSION}",
             got=f"version {value.get('version')!r}"[:80],
             hint="install the wirework that wrote it, or a newer one",
         )
     json.dumps(value, allow_nan=False)
     rest = {key: item for key, item in value.items() if key not in ("format", "version")}
+    if value["version"] == 1:
+        rest["network"] = _upgraded(path, rest.get("network"))
     return CircuitHeader.parse(rest, str(path))
+
+
+def _upgraded(path: Path, network: Any) -> dict[str, Any]:
+    """The part `network` of a header of version 1, as version 2 would say it."""
+    new = {"norm": "rms", "residual": "identity", "position_in_topk": False}
+    if not isinstance(network, dict) or network.keys() & new:
+        raise _damaged(path, "a network that version 1 does not know")
+    return {**network, **new}
 
 
 def _flatten(network: Network) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -216,7 +236,10 @@ def _assemble(header: NetworkHeader, arrays: _Arrays) -> Network:
         n_head=header.n_head,
         d_head=header.d_head,
         activation=header.activation,
+        norm=header.norm,
+        residual=header.residual,
         position=header.position,
+        position_in_topk=header.position_in_topk,
         eps=header.eps,
         topk=header.topk,
         layers=layers,

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from wirework.cli.bench import bench
 from wirework.cli.circuits import discover, validate, view
+from wirework.cli.convert import convert
+from wirework.cli.generate import generate
 from wirework.cli.info import info
 from wirework.cli.tasks import tasks
 from wirework.cli.train import train
@@ -38,6 +41,7 @@ def _main(
     """Models you can read."""
 
 
-for command in (train, discover, validate, view, info):
+for command in (train, generate, discover, validate, view, info, convert):
     app.command()(command)
 app.add_typer(tasks, name="tasks")
+app.add_typer(bench, name="bench")

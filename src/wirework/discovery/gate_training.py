@@ -39,7 +39,7 @@ def train_gates(
     """
     model = checkpoint.model
     gates = NodeGates(
-        checkpoint.means,
+        checkpoint.require_means(),
         bias=config.init_bias,
         noise=config.init_noise,
         temperature=config.temperature,

@@ -28,6 +28,10 @@ def _faults(network: Network) -> Iterator[str]:
         yield "a width below 1"
     if network.activation not in ("gelu", "relu"):
         yield f"activation {network.activation!r}"
+    if network.norm not in ("rms", "layer"):
+        yield f"norm {network.norm!r}"
+    if network.residual not in ("identity", "relu"):
+        yield f"residual {network.residual!r}"
     if not (np.isfinite(network.eps) and network.eps > 0):
         yield f"eps {network.eps}"
     for place, k in network.topk.items():
@@ -54,6 +58,8 @@ def _faults(network: Network) -> Iterator[str]:
 
 def _position_faults(network: Network) -> Iterator[str]:
     table = network.positions
+    if network.position_in_topk and network.position != "concat":
+        yield f"position {network.position!r} in AbsTopK"
     if network.position not in ("none", "add", "concat"):
         yield f"position {network.position!r}"
     if (table is None) != (network.position == "none"):
@@ -75,6 +81,8 @@ def _layer_faults(network: Network, layer: Layer) -> Iterator[str]:
         yield "no neurons"
     yield from _array("attn_gain", layer.attn_gain, (d,))
     yield from _array("mlp_gain", layer.mlp_gain, (d,))
+    yield from _array("attn_norm_bias", layer.attn_norm_bias, (d,))
+    yield from _array("mlp_norm_bias", layer.mlp_norm_bias, (d,))
     for name in ("q", "k", "v"):
         yield from _matrix(name, getattr(layer, name), (flat, d + extra))
         yield from _array(f"{name}_bias", getattr(layer, f"{name}_bias"), (flat,))
@@ -86,11 +94,13 @@ def _layer_faults(network: Network, layer: Layer) -> Iterator[str]:
     yield from _array("mlp_out_bias", layer.mlp_out_bias, (d,))
     yield from _array("sink", layer.sink, (heads,))
     yield from _array("head_constant", layer.head_constant, (d, heads))
-    for name in ("position_gain_attn", "position_gain_mlp"):
-        gain = getattr(layer, name)
-        if (gain is not None) != concat:
-            yield f"{name} and position {network.position!r}"
-        yield from _array(name, gain, (extra,))
+    for place in ("attn", "mlp"):
+        gain = getattr(layer, f"position_gain_{place}")
+        bias = getattr(layer, f"position_norm_bias_{place}")
+        if (gain is not None) != concat or (bias is not None and not concat):
+            yield f"norms of positions and position {network.position!r}"
+        yield from _array(f"position_gain_{place}", gain, (extra,))
+        yield from _array(f"position_norm_bias_{place}", bias, (extra,))
 
 
 def _output_faults(network: Network) -> Iterator[str]:
@@ -103,6 +113,7 @@ def _output_faults(network: Network) -> Iterator[str]:
         elif outputs.min() < 0 or outputs.max() >= vocab or len(np.unique(outputs)) != count:
             yield "outputs that are not different tokens"
     yield from _array("final_gain", network.final_gain, (network.d_model,))
+    yield from _array("final_norm_bias", network.final_norm_bias, (network.d_model,))
     yield from _matrix("unembedding", network.unembedding, (count, network.d_model))
     yield from _array("unembedding_bias", network.unembedding_bias, (count,))
     yield from _array("bigram", network.bigram, (vocab, count))

@@ -38,7 +38,8 @@ class Layer:
     `sink` (n_head): logit of one more key whose value is zero. `head_constant` (D, n_head) adds
     head_constant @ (each head's share of attention on real keys) to what attention writes: what
     cut value channels, held at constants, still contribute. `position_gain_*` (P) belong to
-    concatenated positions. Columns D..D+P of q, k, v and mlp_in read the position vector.
+    concatenated positions. Columns D..D+P of q, k, v and mlp_in read the position vector. Every
+    norm may add a bias.
     """
 
     attn_gain: Floats
@@ -59,6 +60,10 @@ class Layer:
     mlp_out_bias: Floats | None = None
     position_gain_attn: Floats | None = None
     position_gain_mlp: Floats | None = None
+    attn_norm_bias: Floats | None = None
+    mlp_norm_bias: Floats | None = None
+    position_norm_bias_attn: Floats | None = None
+    position_norm_bias_mlp: Floats | None = None
 
     def into(self, kind: str) -> SparseMatrix:
         """The matrix that ends at a place, such as `attn.q` or `mlp.neuron`."""
@@ -77,10 +82,13 @@ class Network:
     """The model of weight_sparse_paper.md §1.1, every switch included.
 
     `topk`: place (a site's kind, `resid.attn`, `resid.mlp`) -> how many entries AbsTopK keeps
-    there; absent means off. `positions`: (T, D) added to the embedding or (T, P) concatenated,
-    None without positions. `outputs`: token ids that the logit columns stand for, None for the
-    whole vocabulary. `bigram`: (V, O), its row of the current token is added to the logits.
-    `gates`: where a node is held at a constant; a site without a gate is whole.
+    there; absent means off. `norm`: `rms`, or `layer`, which takes the mean away first.
+    `residual`: activation after every sum, before its AbsTopK. `positions`: (T, D) added to the
+    embedding or (T, P) concatenated, None without positions; with `position_in_topk` concatenated
+    rows take part in the AbsTopK of `attn.in` and `mlp.in`, behind the channels. `outputs`: token
+    ids that the logit columns stand for, None for the whole vocabulary. `bigram`: (V, O), its row
+    of the current token is added to the logits. `gates`: where a node is held at a constant; a
+    site without a gate is whole.
     """
 
     n_head: int
@@ -90,9 +98,13 @@ class Network:
     final_gain: Floats
     unembedding: SparseMatrix
     activation: Literal["gelu", "relu"] = "gelu"
+    norm: Literal["rms", "layer"] = "rms"
+    residual: Literal["identity", "relu"] = "identity"
+    final_norm_bias: Floats | None = None
     topk: Mapping[str, int] = field(default_factory=dict)
     eps: float = NORM_EPSILON
     position: Literal["none", "add", "concat"] = "none"
+    position_in_topk: bool = False
     positions: Floats | None = None
     unembedding_bias: Floats | None = None
     bigram: Floats | None = None

@@ -1,69 +1,149 @@
-"""What acts on one vector or one number at a time: RMSNorm, GELU, ReLU, AbsTopK with zeros."""
+"""What acts on one vector or one number at a time: norms, GELU, ReLU, gates."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from wirework.engine.abstopk import keep_largest
-from wirework.engine.sparse import Floats
+from wirework.engine.scalars import gelu
+from wirework.engine.tiles import LANES, MANY, Floats
 
-
-def rms_norm(x: Floats, gain: Floats, eps: float) -> Floats:
-    """x / sqrt(mean(x^2) + eps) * gain over the last axis; an exact zero stays zero."""
-    square = np.mean(x * x, axis=-1, keepdims=True)
-    normed: Floats = x / np.sqrt(square + x.dtype.type(eps)) * gain.astype(x.dtype)
-    return normed
+PARTS = 4
+"""Sums over channels run in this many parts, entry i in part i % PARTS, added up in
+order at the end: the same sum, to the last bit, whether many positions run together or one."""
 
 
-def activate(x: Floats, kind: str) -> Floats:
-    """`gelu` (exact, by erf) or `relu`."""
-    if kind == "relu":
-        return np.maximum(x, x.dtype.type(0))
+def norm(x: Floats, gain: Floats, bias: Floats | None, eps: float, kind: str) -> Floats:
+    """Tiles of x / sqrt(mean(x^2) + eps) * gain, over the channels; an exact zero stays zero.
+
+    With kind `layer` the mean is taken away first; `bias` is added where there is one.
+    """
     out = np.empty_like(x)
-    kernel = _gelu32 if x.dtype == np.float32 else _gelu64
-    kernel(x.reshape(-1), out.reshape(-1))
+    gains = gain.astype(x.dtype, copy=False)
+    shift = np.zeros(0, x.dtype) if bias is None else bias.astype(x.dtype, copy=False)
+    kernel = _norm_many if len(x) > 1 and x.size >= MANY else _norm_few
+    kernel(x, gains, shift, x.dtype.type(eps), kind == "layer", out)
     return out
 
 
-@numba.njit(cache=True)
-def _gelu64(x: Any, out: Any) -> None:
-    root = math.sqrt(0.5)
-    for i in range(len(x)):
-        out[i] = 0.5 * x[i] * (1.0 + math.erf(x[i] * root))
-
-
-_ERF_TOP = np.array(
-    [-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
-     -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02], dtype=np.float32
-)  # fmt: skip
-_ERF_BOTTOM = np.array(
-    [-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03,
-     -1.42647390514189e-02], dtype=np.float32
-)  # fmt: skip
+@numba.njit(cache=True, parallel=True)
+def _norm_many(x: Any, gain: Any, shift: Any, eps: Any, centred: bool, out: Any) -> None:
+    for tile in numba.prange(len(x)):
+        _norm_tile(x[tile], gain, shift, eps, centred, out[tile])
 
 
 @numba.njit(cache=True)
-def _gelu32(x: Any, out: Any) -> None:
-    """erf as a ratio of polynomials (Eigen's): float32's rounding, four times libm's speed."""
-    half, one, root, end = np.float32(0.5), np.float32(1), np.float32(0.5**0.5), np.float32(4)
+def _norm_few(x: Any, gain: Any, shift: Any, eps: Any, centred: bool, out: Any) -> None:
+    for tile in range(len(x)):
+        _norm_tile(x[tile], gain, shift, eps, centred, out[tile])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _norm_tile(x: Any, gain: Any, shift: Any, eps: Any, centred: bool, out: Any) -> None:
+    width = x.dtype.type(len(x))
+    mean, scale = np.zeros(LANES, x.dtype), np.zeros(LANES, x.dtype)
+    sums = np.zeros((PARTS, LANES), x.dtype)
+    if centred:
+        for i in range(len(x)):
+            source, part = x[i], sums[i % PARTS]
+            for lane in range(LANES):
+                part[lane] += source[lane]
+        for i in range(PARTS):
+            for lane in range(LANES):
+                mean[lane] += sums[i, lane]
+        for lane in range(LANES):
+            mean[lane] /= width
+        sums[:] = 0
     for i in range(len(x)):
-        z = min(max(x[i] * root, -end), end)
-        square = z * z
-        top, bottom = _ERF_TOP[0], _ERF_BOTTOM[0]
-        for place in range(1, 7):
-            top = top * square + _ERF_TOP[place]
-        for place in range(1, 5):
-            bottom = bottom * square + _ERF_BOTTOM[place]
-        out[i] = half * x[i] * (one + z * top / bottom)
+        source, part = x[i], sums[i % PARTS]
+        for lane in range(LANES):
+            part[lane] += (source[lane] - mean[lane]) * (source[lane] - mean[lane])
+    for i in range(PARTS):
+        for lane in range(LANES):
+            scale[lane] += sums[i, lane]
+    for lane in range(LANES):
+        scale[lane] = x.dtype.type(1) / np.sqrt(scale[lane] / width + eps)
+    for i in range(len(x)):
+        source, target, factor = x[i], out[i], gain[i]
+        for lane in range(LANES):
+            target[lane] = (source[lane] - mean[lane]) * scale[lane] * factor
+        if len(shift) > 0:
+            for lane in range(LANES):
+                target[lane] += shift[i]
 
 
-def abs_topk(x: Floats, k: int | None) -> Floats:
-    """All but the k largest magnitudes of every row set to zero; unchanged where k is None."""
-    if k is None or k >= x.shape[-1]:
-        return x
-    kept: Floats = x * keep_largest(x, k)
-    return kept
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def norm_row(x: Any, gain: Any, shift: Any, eps: Any, centred: bool, out: Any) -> None:
+    """The same for one position."""
+    width = x.dtype.type(len(x))
+    mean = x.dtype.type(0)
+    if centred:
+        mean = _sum_row(x, mean, False) / width
+    scale = x.dtype.type(1) / np.sqrt(_sum_row(x, mean, True) / width + eps)
+    for i in range(len(x)):
+        out[i] = (x[i] - mean) * scale * gain[i]
+    for i in range(len(shift)):
+        out[i] += shift[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_row(x: Any, mean: Any, squared: bool) -> Any:
+    """Sum of x - mean, or of its squares, in PARTS."""
+    zero = x.dtype.type(0)
+    a, b, c, d = zero, zero, zero, zero
+    for i in range(0, len(x) - 3, PARTS):
+        a += _term(x[i], mean, squared)
+        b += _term(x[i + 1], mean, squared)
+        c += _term(x[i + 2], mean, squared)
+        d += _term(x[i + 3], mean, squared)
+    rest = len(x) % PARTS
+    if rest > 0:
+        a += _term(x[len(x) - rest], mean, squared)
+    if rest > 1:
+        b += _term(x[len(x) - rest + 1], mean, squared)
+    if rest > 2:
+        c += _term(x[len(x) - 1], mean, squared)
+    return ((a + b) + c) + d
+
+
+@numba.njit(cache=True, nogil=True)
+def _term(x: Any, mean: Any, squared: bool) -> Any:
+    gap = x - mean
+    return gap * gap if squared else gap
+
+
+def activate(x: Floats, kind: str) -> Floats:
+    """`gelu` (exact, by erf), `relu` or `identity`, in place."""
+    if kind == "relu":
+        np.maximum(x, x.dtype.type(0), out=x)
+    elif kind == "gelu":
+        kernel = _gelu_many if x.size >= MANY else _gelu_few
+        kernel(x.reshape(-1, x.shape[-1]))
+    return x
+
+
+@numba.njit(cache=True, parallel=True)
+def _gelu_many(x: Any) -> None:
+    for row in numba.prange(len(x)):
+        gelu_row(x[row])
+
+
+@numba.njit(cache=True)
+def _gelu_few(x: Any) -> None:
+    for row in range(len(x)):
+        gelu_row(x[row])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def gelu_row(x: Any) -> None:
+    for i in range(len(x)):
+        x[i] = gelu(x[i])
+
+
+def hold(x: Floats, keep: NDArray[np.bool_], constant: NDArray[np.float64]) -> None:
+    """In place: channels of the tiles that are not kept take their constant."""
+    cut = np.flatnonzero(~keep)
+    x[:, cut] = constant[cut, np.newaxis]

@@ -46,9 +46,10 @@ class Subject:
         encoded = asked.encode(checkpoint.tokenizer, checkpoint.config.context)
         prompts = PromptTensors.of(encoded.report)
         require_answers(circuit.network, np.unique(prompts.wanted.numpy()).tolist())
-        widths = {site: len(mean) for site, mean in checkpoint.means.items()}
+        means = checkpoint.require_means()
+        widths = {site: len(mean) for site, mean in means.items()}
         keep = keep_of(circuit.nodes, widths)
-        return cls(circuit, asked, checkpoint.model, checkpoint.means, prompts, keep)
+        return cls(circuit, asked, checkpoint.model, means, prompts, keep)
 
     def margins(self, keep: Keep | None, prompts: PromptTensors | None = None) -> Tensor:
         """Uncalibrated margins with `keep` kept and all else cut (None: the whole model), (2N)."""

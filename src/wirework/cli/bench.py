@@ -1,0 +1,133 @@
+"""`wirework bench train | decode | load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wirework.cli.options import JSON, SEED
+from wirework.cli.session import Session, session, settle_process
+
+if TYPE_CHECKING:
+    from wirework.core import Report
+
+bench = typer.Typer(
+    help="Measure this machine: sparse beside dense, side by side, as ratios with intervals.",
+    no_args_is_help=True, rich_markup_mode=None,
+)  # fmt: skip
+
+PAIRS = Annotated[int, typer.Option(help="Turns that count, at least 5.")]
+D_MODEL = Annotated[int | None, typer.Option(help="Width of the model, a multiple of 16.")]
+LAYERS = Annotated[int | None, typer.Option(help="Layers of the model.")]
+VOCAB = Annotated[int | None, typer.Option("--vocab", help="Size of the vocabulary.")]
+DENSITY = Annotated[float | None, typer.Option(help="Share of the weights that is nonzero.")]
+CONTEXT = Annotated[int | None, typer.Option(help="Tokens of context.")]
+OUT = Annotated[Path | None, typer.Option("--out", help="Write the report as JSON.")]
+
+
+@bench.command()
+def train(
+    pairs: PAIRS = 5,
+    d_model: D_MODEL = None,
+    layers: LAYERS = None,
+    context: CONTEXT = None,
+    batch: Annotated[int | None, typer.Option(help="Windows of a step.")] = None,
+    vocab: VOCAB = None,
+    density: DENSITY = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float64.")] = "auto",
+    seed: SEED = 0,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """A sparse training step beside a dense one and the plain reference; 1 if a bar is missed.
+
+    Example: wirework bench train --pairs 11
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.train import TrainBench, bench_train
+
+        config = TrainBench.parse(
+            _given(
+                pairs=pairs, d_model=d_model, layers=layers, context=context, batch=batch,
+                vocab_size=vocab, density=density, dtype=dtype, seed=seed,
+            ),
+            "the command line",
+        )  # fmt: skip
+        _finish(run, bench_train(config, start=run.progress), out)
+
+
+@bench.command()
+def decode(
+    pairs: PAIRS = 5,
+    d_model: D_MODEL = None,
+    layers: LAYERS = None,
+    context: CONTEXT = None,
+    vocab: VOCAB = None,
+    density: DENSITY = None,
+    seed: SEED = 0,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """Sparse generation beside torch on the same model written out; 1 if a bar is missed.
+
+    Example: wirework bench decode --d-model 512 --layers 4
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.decode import DecodeBench, bench_decode
+
+        config = DecodeBench.parse(
+            _given(
+                pairs=pairs, d_model=d_model, layers=layers, context=context,
+                vocab_size=vocab, density=density, seed=seed,
+            ),
+            "the command line",
+        )  # fmt: skip
+        _finish(run, bench_decode(config, start=run.progress), out)
+
+
+@bench.command()
+def load(
+    pairs: PAIRS = 5,
+    d_model: D_MODEL = None,
+    layers: LAYERS = None,
+    vocab: VOCAB = None,
+    density: DENSITY = None,
+    seed: SEED = 0,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """Size and loading of a sparse checkpoint beside a dense one; 1 if a bar is missed.
+
+    Example: wirework bench load --density 0.015625
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.load import LoadBench, bench_load
+
+        config = LoadBench.parse(
+            _given(
+                pairs=pairs, d_model=d_model, layers=layers,
+                vocab_size=vocab, density=density, seed=seed,
+            ),
+            "the command line",
+        )  # fmt: skip
+        _finish(run, bench_load(config, start=run.progress), out)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the measurement has its own defaults for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _finish(run: Session, report: Report, out: Path | None) -> None:
+    if out is not None:
+        report.save(out)
+    for note in report.provenance["notes"]:
+        run.tell(f"note[{note['code']}]: {note['message']} (load {note['got']})")
+    run.show(str(report), report.to_json())
+    if not report.passed:
+        raise typer.Exit(1)
