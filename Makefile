@@ -57,6 +57,7 @@ docs: $(DEV_READY) ## rewrite the generated pages: docs/map.md and docs/errors.m
 
 bench: $(DEV_READY) ## run every measurement in benchmarks/
 	@set -e; for script in benchmarks/*.py; do \
+		if [ "$$script" = benchmarks/gpu.py ] && ! command -v nvidia-smi >/dev/null; then continue; fi; \
 		if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script"; fi; \
 	done
 

@@ -158,6 +158,7 @@ def test_compiled_steps_equal_plain_ones(device: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns about itself
 @pytest.mark.parametrize("device", DEVICES if shutil.which("g++") else DEVICES[1:])
 def test_the_compiled_model_computes_the_same(device: str) -> None:
     assert_compiles({}, "inductor", device)
