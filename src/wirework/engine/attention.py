@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from wirework.engine.cache import Cache
+from wirework.engine.pointwise import list_active
 from wirework.engine.scalars import exp
 from wirework.engine.tiles import LANES, MANY, Floats
 
@@ -223,31 +224,32 @@ def _mix(score: Any, value_of: Any, out: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def attend_one(
     q: Any, k: Any, v: Any, keys: Any, values: Any, position: int, sink: Any,
-    score: Any, turned: Any, mixed: Any, share: Any,
+    score: Any, turned: Any, active: Any, mixed: Any, share: Any,
 ) -> None:  # fmt: skip
     """One query at `position`, over its cache (one layer), to which its k and v are added.
 
     Here the lanes are heads. Fills `mixed` (n_head * d_head) and `share` (n_head); `score`
-    (n_head, capacity) and `turned` (capacity, n_head) are buffers.
+    (n_head, capacity), `turned` (capacity, n_head) and `active` are buffers.
     """
     n_head, seen = len(share), position + 1
     width = len(q) // n_head
     scale = q.dtype.type(1 / math.sqrt(width))
+    for place in range(list_active(k, active)):
+        # What AbsTopK silenced is zero in the cache from the beginning.
+        keys[active[place], position] = k[active[place]]
+    count, place = list_active(q, active), 0
     for h in range(n_head):
         row = score[h]
         row[:seen] = 0
-        for i in range(h * width, (h + 1) * width):
-            # What AbsTopK silenced is zero in the cache from the beginning.
-            if k[i] != 0:
-                keys[i, position] = k[i]
-            if v[i] != 0:
-                values[position, i - h * width, h] = v[i]
-            if q[i] != 0:
-                entry, source = q[i] * scale, keys[i]
-                for s in range(seen):
-                    row[s] += entry * source[s]
+        while place < count and active[place] < (h + 1) * width:
+            entry, source = q[active[place]] * scale, keys[active[place]]
+            for s in range(seen):
+                row[s] += entry * source[s]
+            place += 1
         for s in range(seen):
             turned[s, h] = row[s]
+        for i in range(width):
+            values[position, i, h] = v[h * width + i]
     real, inverse = share, np.empty_like(share)
     _soften(turned[:seen], sink, real, inverse)
     out = np.zeros((width, n_head), q.dtype)

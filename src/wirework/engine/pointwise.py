@@ -147,3 +147,14 @@ def hold(x: Floats, keep: NDArray[np.bool_], constant: NDArray[np.float64]) -> N
     """In place: channels of the tiles that are not kept take their constant."""
     cut = np.flatnonzero(~keep)
     x[:, cut] = constant[cut, np.newaxis]
+
+
+@numba.njit(cache=True, nogil=True)
+def list_active(x: Any, active: Any) -> Any:
+    """Write the indices of what is not zero into `active` (longer than x); returns their number."""
+    count = 0
+    for i in range(len(x)):
+        # Written in any case, counted where it is not zero: there is nothing to predict.
+        active[count] = i
+        count += x[i] != 0
+    return count

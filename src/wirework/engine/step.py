@@ -16,14 +16,14 @@ from wirework.engine import plan as p
 from wirework.engine.abstopk_tiles import keep_row
 from wirework.engine.attention import attend_one
 from wirework.engine.network import Network
-from wirework.engine.pointwise import gelu_row, norm_row
+from wirework.engine.pointwise import gelu_row, list_active, norm_row
 from wirework.engine.tiles import Floats
 
 
 class Work(NamedTuple):
     """Buffers of one stream. `r` residual, `x` what is read (with positions), `heads` q, k and v,
     `mixed` and `share` what attention gives, `neurons`, `delta` what is written, `more` of it by
-    constant values; `active`, `value`: active channels; `score`, `turned` of keys by head."""
+    constant values; `active` channels; `score`, `turned` of keys by head."""
 
     r: Floats
     x: Floats
@@ -33,7 +33,6 @@ class Work(NamedTuple):
     neurons: Floats
     delta: Floats
     more: Floats
-    value: Floats
     score: Floats
     turned: Floats
     active: NDArray[np.uint32]
@@ -45,7 +44,7 @@ def work_shapes(network: Network, capacity: int) -> tuple[list[tuple[int, ...]],
     read = max((layer.q.shape[1] for layer in network.layers), default=d)
     neurons = max((layer.mlp_in.shape[0] for layer in network.layers), default=0)
     widest = max(read, flat, neurons, heads) + 1
-    sizes = (d, read, 3 * flat, flat, heads, neurons, d, d, widest)
+    sizes = (d, read, 3 * flat, flat, heads, neurons, d, d)
     return [*((size,) for size in sizes), (heads, capacity), (capacity, heads)], widest
 
 
@@ -94,8 +93,8 @@ def _attention(plan: p.Plan, layer: int, keys: Any, values: Any, position: int, 
     _settle(k, plan.keep[p.AT_K], _vector(plan, layer, p.K_HELD))
     _settle(v, plan.keep[p.AT_V], _vector(plan, layer, p.V_HELD))
     sink = _vector(plan, layer, p.SINK)
-    attend_one(q, k, v, keys, values, position, sink, work.score, work.turned, work.mixed,
-               work.share)  # fmt: skip
+    attend_one(q, k, v, keys, values, position, sink, work.score, work.turned, work.active,
+               work.mixed, work.share)  # fmt: skip
     delta = work.delta
     _start(delta, _vector(plan, layer, p.ATTN_OUT_BIAS))
     _multiply(plan, plan.columns[layer, p.ATTN_OUT], work.mixed, work, delta)
@@ -154,14 +153,9 @@ def _start(out: Any, bias: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _multiply(plan: p.Plan, first: int, x: Any, work: Work, out: Any) -> None:
     """out += W x, column by column of the active channels."""
-    index, value = work.active, work.value
-    count = 0
-    for i in range(len(x)):
-        # Written in any case, counted where it is not zero: there is nothing to predict.
-        index[count], value[count] = i, x[i]
-        count += x[i] != 0
-    for active in range(count):
-        column, factor = first + index[active], value[active]
+    active = work.active
+    for at in range(list_active(x, active)):
+        column, factor = first + active[at], x[active[at]]
         for place in range(plan.starts[column], plan.starts[column + 1]):
             out[plan.rows[place]] += plan.values[place] * factor
 

@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 LANES = 64
 """Positions of a tile."""
 
-MANY = 1 << 16
+MANY = 1 << 18
 """Numbers from which on waking other threads pays."""
 
 _STRIP = 16  # channels that are turned at a time, few enough for the first cache
