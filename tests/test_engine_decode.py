@@ -109,6 +109,12 @@ def test_long_streams_over_many_chunks(ties: bool, dtype: Any) -> None:
         np.testing.assert_allclose(whole, exact[0], rtol=0, atol=1e-9)
 
 
+def test_a_network_without_layers_decodes() -> None:
+    network, row = replace(random_network(PLAIN), layers=()), random_tokens(PLAIN)[0]
+    whole = forward(network, row[np.newaxis]).logits[0]
+    np.testing.assert_array_equal(decoded(network, row, 2, np.float32), whole[1:])
+
+
 def test_many_prompts_on_several_threads_are_the_prompts_alone() -> None:
     network = wide_network()
     rows = np.random.default_rng(1).integers(VOCAB, size=(40, 70))

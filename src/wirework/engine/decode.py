@@ -27,6 +27,7 @@ class Decoder:
     def __init__(self, network: Network, *, dtype: DTypeLike = np.float32) -> None:
         self.network = network
         self.dtype = np.dtype(dtype)
+        assert self.dtype in (np.float32, np.float64), "float32 or float64"
         self.plan = lay_out(network, self.dtype)
 
     def open(self, tokens: NDArray[np.integer[Any]], length: int) -> tuple[Stream, Floats]:
@@ -63,7 +64,7 @@ class Stream:
         """Take one more token; returns the logits (O) after it."""
         cache, decoder = self._cache, self._decoder
         assert cache.length < cache.keys.shape[2], "the stream is full"
-        logits = np.empty(len(decoder.network.answers), decoder.dtype)
+        logits = np.empty(decoder.network.unembedding.shape[0], decoder.dtype)
         step(decoder.plan, cache.keys, cache.values, cache.length, token, self._work, logits)
         cache.length += 1
         return decoder.with_bigram(logits, token)

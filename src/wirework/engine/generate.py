@@ -120,7 +120,7 @@ def _advance(
     texts = []
     for index, prompt in enumerate(prompts):
         opened, logits = decoder.open(prompt, len(prompt) + tokens - 1)
-        random = np.random.default_rng([seed, *(int(token) for token in prompt)])
+        random = np.random.default_rng([seed % 2**64, *(int(token) for token in prompt)])
         texts.append(_Text(index, opened, logits, random, tokens))
     with ExitStack() as stack:
         threads = min(len(texts), numba.get_num_threads())

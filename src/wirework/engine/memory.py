@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from math import prod
 from typing import Any
@@ -58,7 +58,7 @@ def _arrays(part: Any) -> Iterator[NDArray[Any]]:
     elif is_dataclass(part):
         for field in fields(part):
             yield from _arrays(getattr(part, field.name))
-    elif isinstance(part, dict):
+    elif isinstance(part, Mapping):
         yield from _arrays(tuple(part.values()))
     elif isinstance(part, tuple):
         for item in part:

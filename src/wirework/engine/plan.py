@@ -111,7 +111,7 @@ def lay_out(network: Network, dtype: np.dtype[Any]) -> Plan:
         positions=table_of_positions.astype(dtype, copy=False),
         embedding_starts=network.embedding.indptr,
         embedding_columns=network.embedding.indices,
-        embedding_values=network.embedding.values,
+        embedding_values=network.embedding.values.astype(dtype, copy=False),
     )
 
 
