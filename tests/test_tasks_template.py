@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from task_samples import TOML, line_of, write
+from task_samples import EXCHANGE, TOML, line_of, write
 from wirework.core import WireworkError
 from wirework.tasks import Task, load_task, read_task
 from wirework.tasks.complaint import Source
@@ -106,7 +106,7 @@ def test_pairs_are_distinct_or_their_lack_is_told(
     file, complaints = parse_task_file(source)
     assert file is not None
     assert complaints == []
-    pairs, complaints = expand(file, source)
+    pairs, _, complaints = expand(file, source)
     prompts = [pair.prompt for found in pairs.values() for pair in found]
     assert len(set(prompts)) == len(prompts)
     fit, select, report = counts
@@ -116,6 +116,68 @@ def test_pairs_are_distinct_or_their_lack_is_told(
     assert ([len(found) for found in pairs.values()] == list(counts)) == enough
     assert all(c.code == "template-too-few-fillings" for c in complaints)
     assert bool(complaints) != enough
+
+
+def test_an_exchange_changes_two_fillings_over_and_takes_the_answer_with_them(
+    tmp_path: Path,
+) -> None:
+    task = load_task(write(tmp_path, EXCHANGE))
+    assert [len(pairs) for pairs in task.splits.values()] == [20, 10, 12]
+    for pair in (*task.fit, *task.select, *task.report):
+        right, other = (task.answers[n].tokens for n in (pair.answer, pair.counter_answer))
+        assert right[0].strip() + "!" == right[1]
+        moved = pair.prompt.replace(right[1][:-1], "#").replace(other[1][:-1], right[1][:-1])
+        assert pair.counterfactual == moved.replace("#", other[1][:-1])
+        assert right[1][:-1] in pair.prompt
+    alone = {pair.answer for pair in task.report}
+    assert not alone & {pair.answer for pair in task.fit}
+    again = Task.from_json(task.to_json())
+    assert again.hash() == task.hash()
+
+
+EXCHANGE_MISTAKES = {
+    "one filling": (
+        'word = ["red", "green", "blue", "black", "white", "brown", "pink", "grey", "cyan"]',
+        'word = ["red"]',
+        "exchange-too-few",
+        "word =",
+    ),
+    "no answer": (
+        'answer = [" {word:1}", "{word:1}!"]\n\n',
+        "\n",
+        "template-without-answer",
+        "text = '{indent}print(",
+    ),
+    "not in the prompt": ("{word:1}!", "{word:3}!", "template-answer-unseen", "answer ="),
+    "same answer": ("{word:1}!", "{indent}!", "template-answer-same", "answer ="),
+    "answer of a slot": ("{word:1}!", "{wrod:1}!", "template-placeholder-unknown", "{wrod:1}"),
+    "unused": ("[slots]", "other = ['a', 'b']\n\n[slots]", "slot-unused", "other ="),
+    "two of a name": (
+        'indent = ["',
+        'word = ["x"]\nindent = ["',
+        "slot-name-taken",
+        'word = ["x"]',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGE_MISTAKES)
+def test_a_mistake_in_an_exchange_is_named_with_its_line(name: str, tmp_path: Path) -> None:
+    old, new, code, place = EXCHANGE_MISTAKES[name]
+    assert old in EXCHANGE
+    text = EXCHANGE.replace(old, new, 1)
+    path = write(tmp_path, text)
+    found = {c.code: c for c in read_task(path)[1]}
+    assert found[code].where == f"{path}:{line_of(text, place)}"
+
+
+def test_an_answer_beside_a_contrast_is_refused(tmp_path: Path) -> None:
+    text = TOML.replace("report_only = true", "answer = 'x'\nreport_only = true")
+    assert [c.code for c in read_task(write(tmp_path, text))[1]] == ["template-answer-same"]
+    both = text.replace("[slots]", "[exchange]\nmoved = ['a', 'b']\n\n[slots]")
+    both = both.replace("'x'", "'{moved:1}'").replace("the {word} sort", "the {moved:1} {word}")
+    codes = [c.code for c in read_task(write(tmp_path, both))[1]]
+    assert codes == ["template-contrasts-differ"]
 
 
 @given(st.text(alphabet='ab"{}: \n'))

@@ -80,15 +80,16 @@ def read_task(name_or_path: str | Path) -> tuple[Task | None, list[Complaint]]:
     file, found = parse_task_file(source)
     if file is None or found:
         return None, found
-    pairs, found = expand(file, source)
-    found = found or pair_complaints(pairs, file.answers, source)
+    pairs, answers, found = expand(file, source)
+    found = found or pair_complaints(pairs, answers, source)
     task = Task(
         name=file.name or (shipped or path.name).removesuffix(path.suffix),
         description=file.description,
         local=file.local,
-        answers=file.answers,
+        answers=answers,
         **pairs,
         source=source.name,
+        line=source.line_of("local") if file.local else None,
     )
     return task, found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +15,14 @@ from wirework.data import Tokenizer
 from wirework.tasks.catalog import read_task
 from wirework.tasks.complaint import Complaint, Source, raise_first
 from wirework.tasks.encode import NO_TOKEN, Findings, Prompts, encode_pairs
-from wirework.tasks.pairs import pair_complaints
+from wirework.tasks.pairs import SPLITS, Split, pair_complaints
 from wirework.tasks.task import Task
 
 LOCAL_BAR = 0.5
 """A task with a smaller loss (nats) from local counts is refused; guessing costs log 2 = 0.69."""
+
+LEARNED_BAR = 0.15
+"""A model with a smaller loss (nats) on `report` has learned a task (weight_sparse_paper.md §4)."""
 
 _NEAR = 3
 _ALPHAS = (0.1, 1.0)
@@ -46,28 +50,83 @@ def check_task(task: Task, tokenizer: Tokenizer, context: int) -> list[Complaint
     Notes never stop a task: answers of which only the first token is scored, sides of unequal
     length (only some ablations need equal ones), no report-only templates.
     """
-    source = Source(task.source or task.name)
-    found = pair_complaints(task.splits, task.answers, source)
+    found = pair_complaints(task.splits, task.answers, Source(task.source or task.name))
     parts, complaints = task.encode_leniently(tokenizer, context)
-    encoded = [part for part in parts.values() if part is not None]
-    return found + complaints + _unequal_lengths(encoded, source)
+    encoded = {split: part for split, part in parts.items() if part is not None}
+    found += complaints + _contrast_at_end(task, encoded)
+    return found + [replace(c, level="note") for c in _unequal_lengths(task, encoded)]
 
 
-def _unequal_lengths(parts: Sequence[Prompts], source: Source) -> list[Complaint]:
-    pairs = sum(len(part) for part in parts)
-    unequal = sum(int((part.last[: len(part)] != part.last[len(part) :]).sum()) for part in parts)
+def _contrast_at_end(task: Task, parts: Mapping[Split, Prompts]) -> list[Complaint]:
+    """Pairs whose last tokens differ: one token gives the answer away, unless the task is local."""
+    findings = Findings(Source(task.source or task.name))
+    for split, part in parts.items() if not task.local else ():
+        n = len(part)
+        ends = part.tokens[np.arange(2 * n), part.last]
+        for index in np.flatnonzero(ends[:n] != ends[n:]):
+            pair = task.splits[split][int(index)]
+            findings.add(
+                "task-contrast-at-end",
+                pair,
+                "the last tokens of the two sides differ, so that one token gives the answer away",
+                "a contrast further from the end, or local = true",
+                f"{pair.prompt[-30:]!r} and {pair.counterfactual[-30:]!r}",
+            )
+    return findings.complaints()
+
+
+def _unequal_lengths(task: Task, parts: Mapping[Split, Prompts]) -> list[Complaint]:
+    """One complaint, with the line of the first pair whose sides have different lengths."""
+    unequal = [
+        task.splits[split][int(index)]
+        for split, part in parts.items()
+        for index in np.flatnonzero(part.last[: len(part)] != part.last[len(part) :])
+    ]
     if not unequal:
         return []
+    lines = dict.fromkeys(str(pair.line) for pair in unequal if pair.line is not None)
+    others = f"; also lines {', '.join(list(lines)[1:])}" if len(lines) > 1 else ""
     return [
         Complaint(
             "task-lengths-differ",
             "the two sides of some pairs have different numbers of tokens; an ablation that "
-            "takes values from the counterfactual cannot use those pairs",
-            source.where(),
-            got=f"{unequal} of {pairs} pairs",
-            level="note",
+            f"takes values from the counterfactual cannot use those pairs{others}",
+            Source(task.source or task.name).where(unequal[0].line),
+            expected="as many tokens in the counterfactual as in the prompt",
+            got=f"{len(unequal)} of {sum(len(part) for part in parts.values())} pairs",
         )
     ]
+
+
+def refuse_unequal(task: Task, tokenizer: Tokenizer, splits: Iterable[Split] = SPLITS) -> None:
+    """Raise `task-lengths-differ`, with file and line, unless both sides of all pairs are as long.
+
+    For callers that read values of the counterfactual at the prompt's positions. Raises what
+    `Task.encode` raises.
+    """
+    parts, complaints = task.encode_leniently(tokenizer, None)
+    wanted = set(splits)
+    encoded = {s: part for s, part in parts.items() if part is not None and s in wanted}
+    raise_first([*complaints, *_unequal_lengths(task, encoded)])
+
+
+def refuse_local_headline(tasks: Iterable[Task]) -> None:
+    """Raise `task-local-headline`, with file and line, if one of the tasks is marked local.
+
+    For figures that stand for a model's abilities: a local task says nothing about them.
+    """
+    raise_first(
+        Complaint(
+            "task-local-headline",
+            f"{task.name} is local: it cannot stand in a headline figure",
+            Source(task.source or task.name).where(task.line),
+            expected="tasks that the last few tokens do not answer",
+            got="local = true",
+            hint="name the tasks, without this one",
+        )
+        for task in tasks
+        if task.local
+    )
 
 
 def local_loss(

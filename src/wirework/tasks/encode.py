@@ -78,6 +78,14 @@ class EncodedTask:
         ids = {int(i) for part in splits for i in np.unique(part.wanted)}
         return np.array(sorted(ids - {NO_TOKEN}), dtype=np.int64)
 
+    def prompt_tokens(self) -> Tokens:
+        """Every token of some prompt, padding left out, sorted."""
+        found: set[int] = set()
+        for part in (self.fit, self.select, self.report):
+            real = np.arange(part.tokens.shape[1]) <= part.last[:, None]
+            found.update(int(token) for token in np.unique(part.tokens[real]))
+        return np.array(sorted(found), dtype=np.int64)
+
 
 @dataclass
 class Findings:

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from wirework.tasks.complaint import Complaint, Source
-from wirework.tasks.pairs import SPLITS, Pair, Split
+from wirework.tasks.pairs import SPLITS, Answers, Pair, Split
 from wirework.tasks.template import Piece, Placeholder, TaskFile, Template, split_text
 
 HELD_OUT_FROM = 8
@@ -19,8 +19,10 @@ FEW = 4096
 """Up to so many draws of a template are all gone through."""
 
 
-def expand(file: TaskFile, source: Source) -> tuple[dict[Split, tuple[Pair, ...]], list[Complaint]]:
-    """The pairs of a task file that `check_task_file` found right.
+def expand(
+    file: TaskFile, source: Source
+) -> tuple[dict[Split, tuple[Pair, ...]], dict[str, Answers], list[Complaint]]:
+    """The pairs of a task file that `check_task_file` found right, and all their answer sets.
 
     `fit` and `select` are shared out evenly among the ordinary templates. Half of `report` comes
     from the ordinary templates, half from those marked `report_only` (all of it from one kind
@@ -37,20 +39,21 @@ def expand(file: TaskFile, source: Source) -> tuple[dict[Split, tuple[Pair, ...]
         "report": _share(counts.report - half, ordinary) | _share(half, kept),
     }
     pools = {split: _pools(file, split) for split in SPLITS}
+    answers = dict(file.answers)
     seen: set[str] = set()
     found: list[Complaint] = []
     pairs: dict[Split, list[Pair]] = {split: [] for split in SPLITS}
     for index, template in enumerate(file.template):
         line = source.line_of("template", index, "text")
         random = np.random.default_rng([file.seed, zlib.crc32(template.name.encode())])
-        draw = _Draw(file, template, line)
+        draw = _Draw(file, template, line, answers)
         for split in SPLITS:
             asked = plan[split].get(index, 0)
             drawn = draw.pairs(asked, pools[split], seen, random)
             pairs[split] += drawn
             if len(drawn) < asked:
                 found.append(_too_few(template, split, asked, len(drawn), draw, pools, source))
-    return {split: tuple(pairs[split]) for split in SPLITS}, found
+    return {split: tuple(pairs[split]) for split in SPLITS}, answers, found
 
 
 def _share(total: int, indices: Sequence[int]) -> dict[int, int]:
@@ -62,7 +65,7 @@ def _share(total: int, indices: Sequence[int]) -> dict[int, int]:
 def _pools(file: TaskFile, split: Split) -> dict[str, tuple[str, ...]]:
     """The fillings that a split may use, slot by slot."""
     pools = {}
-    for name, fillings in file.slots.items():
+    for name, fillings in (file.slots | file.exchange).items():
         if len(fillings) < HELD_OUT_FROM:
             pools[name] = fillings
             continue
@@ -75,25 +78,31 @@ def _pools(file: TaskFile, split: Split) -> dict[str, tuple[str, ...]]:
 
 
 class _Draw:
-    """Draws pairs from one template."""
+    """Draws pairs from one template; the answers that it makes are added to `answers`."""
 
-    def __init__(self, file: TaskFile, template: Template, line: int | None) -> None:
+    def __init__(
+        self, file: TaskFile, template: Template, line: int | None, answers: dict[str, Answers]
+    ) -> None:
         self.template = template
         self.line = line
+        self.answers = answers
         self.pieces: list[Piece] = split_text(template.text)
+        self.answer_pieces = [split_text(text) for text in template.answer]
         placeholders = {piece for piece in self.pieces if isinstance(piece, Placeholder)}
-        slots = sorted({p.slot for p in placeholders if p.slot in file.slots})
+        self.exchanged = sorted({p.slot for p in placeholders if p.slot in file.exchange})
+        placeholders |= {Placeholder(slot, number) for slot in self.exchanged for number in (1, 2)}
+        slots = sorted({p.slot for p in placeholders if p.slot not in file.contrast})
         self.numbers = {
             slot: sorted(p.number for p in placeholders if p.slot == slot) for slot in slots
         }
         contrasts = sorted({p.slot for p in placeholders if p.slot in file.contrast})
         self.contrasts = {name: file.contrast[name] for name in contrasts}
-        sides = set(self.contrasts[contrasts[0]])
-        self.side, self.counter_side = (name for name in file.answers if name in sides)
+        sides = set(self.contrasts[contrasts[0]]) if contrasts else set()
+        self.sides = tuple(name for name in file.answers if name in sides)
 
     def capacity(self, pools: Mapping[str, Sequence[str]]) -> int:
-        """How many different draws there are."""
-        return prod(self._choices(pools))
+        """How many different draws there are; changed places make no other pair."""
+        return prod(self._choices(pools)) // (2 if self.exchanged else 1)
 
     def pairs(
         self,
@@ -124,7 +133,7 @@ class _Draw:
             for slot, numbers in self.numbers.items()
             for taken in range(len(numbers))
         ]
-        return fillings + [len(sides[self.side]) for sides in self.contrasts.values()]
+        return fillings + [len(sides[self.sides[0]]) for sides in self.contrasts.values()]
 
     def _draws(
         self, asked: int, pools: Mapping[str, Sequence[str]], random: np.random.Generator
@@ -147,20 +156,35 @@ class _Draw:
             for number in numbers:
                 filled[Placeholder(slot, number)] = left.pop(next(chosen))
         variants = {name: next(chosen) for name in self.contrasts}
-        prompt, counterfactual = (
-            "".join(
-                piece
-                if isinstance(piece, str)
-                else filled[piece]
-                if piece in filled
-                else self.contrasts[piece.slot][side][variants[piece.slot]]
-                for piece in self.pieces
-            )
-            for side in (self.side, self.counter_side)
-        )
-        return Pair(
-            prompt, counterfactual, self.side, self.counter_side, self.template.name, self.line
-        )
+        if self.exchanged:
+            sides = [filled, self._changed_over(filled)]
+            answer, counter_answer = (self._answer(side) for side in sides)
+        else:
+            answer, counter_answer = self.sides
+            sides = [
+                filled | {Placeholder(c): self.contrasts[c][name][i] for c, i in variants.items()}
+                for name in self.sides
+            ]
+        prompt, counterfactual = (_text(self.pieces, side) for side in sides)
+        return Pair(prompt, counterfactual, answer, counter_answer, self.template.name, self.line)
+
+    def _changed_over(self, filled: Mapping[Placeholder, str]) -> dict[Placeholder, str]:
+        """The fillings of the counterfactual: 1 and 2 of the exchanged slots in other places."""
+        twin = dict(filled)
+        for slot in self.exchanged:
+            first, second = Placeholder(slot, 1), Placeholder(slot, 2)
+            twin[first], twin[second] = filled[second], filled[first]
+        return twin
+
+    def _answer(self, filled: Mapping[Placeholder, str]) -> str:
+        """The name of the answer set that is right with these fillings."""
+        answer = Answers(tokens=tuple(_text(pieces, filled) for pieces in self.answer_pieces))
+        self.answers[str(answer)] = answer
+        return str(answer)
+
+
+def _text(pieces: Sequence[Piece], filled: Mapping[Placeholder, str]) -> str:
+    return "".join(piece if isinstance(piece, str) else filled[piece] for piece in pieces)
 
 
 def _too_few(

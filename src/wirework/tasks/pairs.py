@@ -129,6 +129,8 @@ def _one_pair(pair: Pair, answers: Mapping[str, Answers], where: str) -> list[Co
                 hint=nearest(name, answers),
             )
         )
+    if not unknown:
+        found += _leaks(pair, answers, where)
     if not unknown and answers[pair.answer] == answers[pair.counter_answer]:
         found.append(
             Complaint(
@@ -140,6 +142,27 @@ def _one_pair(pair: Pair, answers: Mapping[str, Answers], where: str) -> list[Co
             )
         )
     return found
+
+
+def _leaks(pair: Pair, answers: Mapping[str, Answers], where: str) -> list[Complaint]:
+    """A side that ends in an answer of its own, where the other side does not end alike."""
+    sides = (pair.prompt, pair.answer), (pair.counterfactual, pair.counter_answer)
+    ends = [
+        [text for text in (*answers[name].tokens, *answers[name].starting) if prompt.endswith(text)]
+        for prompt, name in sides
+    ]
+    return [
+        Complaint(
+            "task-answer-in-prompt",
+            "a prompt ends in its own answer, so that it gives the answer away",
+            where,
+            expected="a prompt that ends before its answer, or both sides with the same end",
+            got=f"{prompt[-30:]!r} before {text!r}",
+        )
+        for (prompt, _), found, (other, _) in zip(sides, ends, sides[::-1], strict=True)
+        for text in found[:1]
+        if not other.endswith(text)
+    ]
 
 
 def _repeated(

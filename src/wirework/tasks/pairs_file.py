@@ -34,7 +34,7 @@ class PairLine(Config):
 
 def parse_pairs_file(source: Source) -> tuple[Task | None, list[Complaint]]:
     """Read a JSONL task file; None where a line cannot be used. Never raises for its content."""
-    head = Head()
+    head, head_line = Head(), 1
     found: list[Complaint] = []
     answers: dict[str, Answers] = {}
     splits: dict[Split, list[Pair]] = {split: [] for split in SPLITS}
@@ -44,6 +44,7 @@ def parse_pairs_file(source: Source) -> tuple[Task | None, list[Complaint]]:
             continue
         value, complaints = _read_object(text, source.where(number))
         if value is not None and not started and not set(value) & set(PairLine.model_fields):
+            head_line = number
             head, complaints = _parse_head(value, source.where(number))
         elif value is not None:
             complaints += _read_pair(value, number, source, answers, splits)
@@ -51,10 +52,19 @@ def parse_pairs_file(source: Source) -> tuple[Task | None, list[Complaint]]:
         found += complaints
     if found:
         return None, found
-    complete = {split: tuple(pairs) for split, pairs in splits.items()}
     name = head.name or PurePath(source.name).stem
-    task = Task(name, head.description, head.local, answers, **complete, source=source.name)
-    return task, pair_complaints(complete, answers, source)
+    task = Task(
+        name=name,
+        description=head.description,
+        local=head.local,
+        answers=answers,
+        fit=tuple(splits["fit"]),
+        select=tuple(splits["select"]),
+        report=tuple(splits["report"]),
+        source=source.name,
+        line=head_line if head.local else None,
+    )
+    return task, pair_complaints(task.splits, answers, source)
 
 
 def _read_object(text: str, where: str) -> tuple[dict[str, Any] | None, list[Complaint]]:

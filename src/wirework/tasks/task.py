@@ -24,7 +24,7 @@ class Task:
     `answers`: name -> set of tokens; each pair names two of them. `fit`, `select`, `report`: the
     splits of design.md §4; no prompt stands in two of them, and some templates stand in `report`
     alone. `local`: a bigram count or the last three tokens are allowed to solve it. `source`: the
-    file that it came from, for complaints.
+    file that it came from, for complaints; `line`: where it says that it is local.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Task:
     select: tuple[Pair, ...]
     report: tuple[Pair, ...]
     source: str = ""
+    line: int | None = None
 
     @property
     def splits(self) -> dict[Split, tuple[Pair, ...]]:

@@ -38,10 +38,13 @@ class Template(Config):
     """A prompt with `{slot}` placeholders; `{{` and `}}` stand for braces.
 
     `{slot}` twice is the same filling twice; `{slot:1}` and `{slot:2}` are two different ones.
+    `answer`: what is right after the prompt, with placeholders of the prompt; only for templates
+    whose sides differ by an exchange.
     """
 
     name: str
     text: str
+    answer: Texts = ()
     report_only: bool = False
 
 
@@ -51,6 +54,9 @@ class TaskFile(Config):
     `contrast`: slot -> {answer set -> fillings}: the filling decides which answer set is right.
     The n-th fillings of the two sides belong together; contrast slots of one template change
     sides together.
+
+    `exchange`: slot -> fillings, of which `{slot:1}` and `{slot:2}` change places in the
+    counterfactual; what is right after either side is the template's `answer`.
     """
 
     name: str = ""
@@ -58,8 +64,9 @@ class TaskFile(Config):
     seed: NonNegativeInt = 0
     local: bool = False
     counts: Counts = Counts()
-    answers: dict[str, Answers]
-    contrast: dict[str, dict[str, Texts]]
+    answers: dict[str, Answers] = Field(default_factory=dict)
+    contrast: dict[str, dict[str, Texts]] = Field(default_factory=dict)
+    exchange: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     slots: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     template: tuple[Template, ...]
 

@@ -10,14 +10,8 @@ from typing import Any
 from wirework.core.errors import WireworkError, nearest
 from wirework.tasks.complaint import Complaint, Source, unknown_keys
 from wirework.tasks.pairs import Answers
-from wirework.tasks.template import (
-    Counts,
-    Placeholder,
-    TaskFile,
-    Template,
-    is_slot_name,
-    split_text,
-)
+from wirework.tasks.template import Counts, TaskFile, Template, is_slot_name
+from wirework.tasks.template_check import check_template
 
 
 def parse_task_file(source: Source) -> tuple[TaskFile | None, list[Complaint]]:
@@ -59,7 +53,8 @@ def _located(error: WireworkError, table: Mapping[str, Any], source: Source) -> 
     """A configuration's error as a complaint, with the line of the key that it names."""
     named = re.match(rf"{re.escape(source.name)}: (\S+) cannot be used", error.message)
     if named is None:
-        empty = [name for name, value in table["answers"].items() if not _is_usable(value)]
+        answers = table.get("answers", {})
+        empty = [name for name, value in answers.items() if not _is_usable(value)]
         return Complaint.from_error(error, source.where(source.line_of("answers", *empty[:1])))
     keys = tuple(int(key) if key.isdecimal() else key for key in named.group(1).split("."))
     return Complaint(
@@ -84,12 +79,14 @@ def check_task_file(file: TaskFile, source: Source) -> list[Complaint]:
     found = _check_answers(file, source)
     for name, sides in file.contrast.items():
         found += _check_contrast(name, sides, file, source)
+    for name, fillings in file.exchange.items():
+        found += _check_slot("exchange", name, fillings, file, source)
     for name, fillings in file.slots.items():
-        found += _check_slot(name, fillings, file, source)
+        found += _check_slot("slots", name, fillings, file, source)
     used: set[str] = set()
     called: set[str] = set()
     for index, template in enumerate(file.template):
-        complaints, placeholders = _check_template(index, template, file, source)
+        complaints, placeholders = check_template(index, template, file, source)
         found += complaints
         used |= placeholders
         if template.name in called:
@@ -105,7 +102,12 @@ def check_task_file(file: TaskFile, source: Source) -> list[Complaint]:
             )
         called.add(template.name)
     wanted = {side for sides in file.contrast.values() for side in sides}
-    for table, users in (("slots", used), ("contrast", used), ("answers", wanted)):
+    for table, users in (
+        ("slots", used),
+        ("exchange", used),
+        ("contrast", used),
+        ("answers", wanted),
+    ):
         names = getattr(file, table)
         found += [_unused(table, name, source) for name in names if name not in users]
     return found
@@ -113,7 +115,7 @@ def check_task_file(file: TaskFile, source: Source) -> list[Complaint]:
 
 def _check_answers(file: TaskFile, source: Source) -> list[Complaint]:
     found = []
-    if len(file.answers) < 2:
+    if len(file.answers) < 2 and (file.answers or file.contrast or not file.exchange):
         found.append(
             Complaint(
                 "task-answers-missing",
@@ -171,15 +173,17 @@ def _check_contrast(
 
 
 def _check_slot(
-    name: str, fillings: Sequence[str], file: TaskFile, source: Source
+    table: str, name: str, fillings: Sequence[str], file: TaskFile, source: Source
 ) -> list[Complaint]:
-    where = source.where(source.line_of("slots", name))
+    where = source.where(source.line_of(table, name))
     found = []
-    if name in file.contrast:
+    tables = {"slot": [*file.slots], "exchange": [*file.exchange], "contrast": [*file.contrast]}
+    taken = [kind for kind, names in tables.items() if name in names]
+    if len(taken) > 1:
         found.append(
             Complaint(
                 "slot-name-taken",
-                f"{name!r} is both a slot and a contrast",
+                f"{name!r} is both a {' and a '.join(taken)}",
                 where,
                 expected="two different names",
                 got=name,
@@ -206,6 +210,16 @@ def _check_slot(
                 got=", ".join(map(repr, repeated)) or "[]",
             )
         )
+    elif table == "exchange" and len(fillings) < 2:
+        found.append(
+            Complaint(
+                "exchange-too-few",
+                f"nothing can change places with the only filling of {name!r}",
+                where,
+                expected="at least two fillings",
+                got=repr(fillings[0]),
+            )
+        )
     return found
 
 
@@ -214,70 +228,9 @@ def _unused(table: str, name: str, source: Source) -> Complaint:
     return Complaint(
         "answers-unused"
         if table == "answers"
-        else ("slot-unused" if table == "slots" else "contrast-unused"),
+        else ("contrast-unused" if table == "contrast" else "slot-unused"),
         f"no {user} uses {name!r}",
         source.where(source.line_of(table, name)),
         expected=f"a {user} that uses it, or nothing of that name under {table}",
         got=name,
     )
-
-
-def _check_template(
-    index: int, template: Template, file: TaskFile, source: Source
-) -> tuple[list[Complaint], set[str]]:
-    line = source.line_of("template", index, "text")
-    try:
-        pieces = split_text(template.text)
-    except WireworkError as error:
-        where = source.where(source.line_containing(error.got, line))
-        return [Complaint.from_error(error, where)], set()
-    placeholders = [piece for piece in pieces if isinstance(piece, Placeholder)]
-    used = {placeholder.slot for placeholder in placeholders}
-    known = (*file.slots, *file.contrast)
-    found = [
-        Complaint(
-            "template-placeholder-unknown",
-            f"template {template.name!r} has a placeholder for no slot",
-            source.where(source.line_containing(f"{{{name}", line)),
-            expected=f"one of {', '.join(known)}",
-            got=f"{{{name}}}",
-            hint=f"{{{nearest(name, known)}}}" if nearest(name, known) else "",
-        )
-        for name in sorted(used - set(known))
-    ]
-    contrasts = sorted(used & set(file.contrast))
-    found += [
-        Complaint(
-            "contrast-numbered",
-            f"template {template.name!r} numbers a contrast",
-            source.where(source.line_containing(f"{{{piece.slot}:{piece.number}", line)),
-            expected="the same filling of a contrast everywhere in a template",
-            got=f"{{{piece.slot}:{piece.number}}}",
-            hint=f"{{{piece.slot}}}",
-        )
-        for piece in placeholders
-        if piece.number and piece.slot in file.contrast
-    ]
-    sides = {frozenset(file.contrast[name]) for name in contrasts}
-    if not sides:
-        found.append(
-            Complaint(
-                "template-without-contrast",
-                f"template {template.name!r} has no contrast, so both its sides are the same",
-                source.where(line),
-                expected=f"a placeholder out of {', '.join(file.contrast)}",
-                got=template.text,
-                hint=f"{{{next(iter(file.contrast))}}}" if file.contrast else "",
-            )
-        )
-    elif len(sides) > 1:
-        found.append(
-            Complaint(
-                "template-contrasts-differ",
-                f"template {template.name!r} mixes contrasts of different answers",
-                source.where(line),
-                expected="contrasts between the same two sets of answers",
-                got=", ".join(contrasts),
-            )
-        )
-    return found, used
