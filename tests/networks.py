@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from wirework.core import Site
+from wirework.core import Edge, Site
 from wirework.core.names import sites
 from wirework.engine import Layer, Network, SiteGate, SparseMatrix
 from wirework.engine.network import NORM_EPSILON
@@ -149,16 +150,20 @@ def random_tokens(want: Switches) -> NDArray[np.int64]:
     return np.random.default_rng([want.seed, 2]).integers(VOCAB, size=(3, CONTEXT))
 
 
-def random_gates(network: Network, seed: int) -> dict[Site, SiteGate]:
-    """Gates at most sites; some sites are kept whole, some cut whole, some constants are zero."""
+def random_gates(
+    network: Network, seed: int, *, every: bool = False, before: bool = False
+) -> dict[Site, SiteGate]:
+    """Gates at most sites, or at `every` one; some sites are kept whole, some cut whole, some
+    constants are zero. `before`: some stand before AbsTopK as well."""
     random = np.random.default_rng([seed, 3])
     gates = {}
     for site in sites(len(network.layers)):
         share = random.choice([0.0, 0.3, 0.6, 0.9, 1.0], p=[0.1, 0.25, 0.3, 0.25, 0.1])
         width = network.width(site)
         constant = random.normal(0, 0.5, width) * (random.random(width) < 0.8)
-        if random.random() < 0.9:
-            gates[site] = SiteGate(random.random(width) < share, constant)
+        keep = random.random(width) < share
+        if random.random() < 0.9 or every:
+            gates[site] = SiteGate(keep, constant, before and bool(random.random() < 0.7))
     return gates
 
 
@@ -168,15 +173,28 @@ def nodes_of(network: Network) -> dict[Site, tuple[int, ...]]:
     return {site: tuple(int(i) for i in kept) for site, kept in found.items() if len(kept)}
 
 
-def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, dict[Site, Array]]:
-    """The definition of the model over dense matrices, in float64: logits and every site."""
+def dense_forward(
+    network: Network, tokens: NDArray[np.int64], cut: Collection[Edge] = ()
+) -> tuple[Array, dict[Site, Array]]:
+    """The definition of the model over dense matrices, in float64: logits and every site. The
+    target of a `cut` edge sees the constant of its source."""
     seen: dict[Site, Array] = {}
 
-    def settle(site: Site, x: Array, ranked: bool = False) -> Array:
-        x = x if ranked else _largest(x, network.topk.get(site.kind))
+    def held(site: Site, x: Array) -> Array:
         gate = network.gates.get(site)
-        seen[site] = x if gate is None else gate.keep * x + ~gate.keep * gate.constant
+        return x if gate is None else gate.keep * x + ~gate.keep * gate.constant
+
+    def settle(site: Site, x: Array, ranked: bool = False) -> Array:
+        if not ranked and (gate := network.gates.get(site)) is not None and gate.before:
+            x = held(site, x)
+        x = x if ranked else _largest(x, network.topk.get(site.kind))
+        seen[site] = held(site, x)
         return seen[site]
+
+    def affine(target: Site, source: str, x: Array, bias: NDArray[Any] | None) -> Array:
+        assert target.layer is not None
+        matrix = network.layers[target.layer].into(target.kind)
+        return _affine(matrix, x, bias, _held_at(network, cut, target, source))
 
     def read(site: Site, x: Array, gain: NDArray[Any] | None, bias: NDArray[Any] | None) -> Array:
         if gain is None:
@@ -184,9 +202,11 @@ def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, d
         assert network.positions is not None
         rows = _norm(network, network.positions[: x.shape[1]].astype(np.float64), gain, bias)
         both = np.concatenate([x, np.broadcast_to(rows, (len(x), *rows.shape))], axis=-1)
-        if network.position_in_topk:
-            both = _largest(both, network.topk.get(site.kind))
         d = x.shape[-1]
+        if network.position_in_topk:
+            if (gate := network.gates.get(site)) is not None and gate.before:
+                both[..., :d] = held(site, x)
+            both = _largest(both, network.topk.get(site.kind))
         kept = settle(site, both[..., :d], network.position_in_topk)
         return np.concatenate([kept, both[..., d:]], axis=-1)
 
@@ -206,22 +226,31 @@ def dense_forward(network: Network, tokens: NDArray[np.int64]) -> tuple[Array, d
             Site(index, "attn.in"), _norm(network, r, layer.attn_gain, layer.attn_norm_bias),
             layer.position_gain_attn, layer.position_norm_bias_attn,
         )  # fmt: skip
-        q = settle(Site(index, "attn.q"), _affine(layer.q, x, layer.q_bias))
-        k = settle(Site(index, "attn.k"), _affine(layer.k, x, layer.k_bias))
-        v = settle(Site(index, "attn.v"), _affine(layer.v, x, layer.v_bias))
+        q, k, v = (
+            settle(site, affine(site, "attn.in", x, bias))
+            for site, bias in (
+                (Site(index, "attn.q"), layer.q_bias),
+                (Site(index, "attn.k"), layer.k_bias),
+                (Site(index, "attn.v"), layer.v_bias),
+            )
+        )
         mixed, share = _attention(network, layer, q, k, v)
-        out = _affine(layer.attn_out, mixed, layer.attn_out_bias)
+        place = Site(index, "attn.out")
+        constants = _held_at(network, cut, place, "attn.v")
+        shares = np.repeat(share, network.d_head, axis=-1)
+        out = _affine(layer.attn_out, mixed, layer.attn_out_bias, constants, shares)
         if layer.head_constant is not None:
             out = out + share @ layer.head_constant.T
-        r = add(r, settle(Site(index, "attn.out"), out), "resid.attn")
+        r = add(r, settle(place, out), "resid.attn")
         x = read(
             Site(index, "mlp.in"), _norm(network, r, layer.mlp_gain, layer.mlp_norm_bias),
             layer.position_gain_mlp, layer.position_norm_bias_mlp,
         )  # fmt: skip
-        n = _affine(layer.mlp_in, x, layer.mlp_in_bias)
+        n = affine(Site(index, "mlp.neuron"), "mlp.in", x, layer.mlp_in_bias)
         n = np.maximum(n, 0) if network.activation == "relu" else _gelu(n)
         n = settle(Site(index, "mlp.neuron"), n)
-        out = settle(Site(index, "mlp.out"), _affine(layer.mlp_out, n, layer.mlp_out_bias))
+        place = Site(index, "mlp.out")
+        out = settle(place, affine(place, "mlp.neuron", n, layer.mlp_out_bias))
         r = add(r, out, "resid.mlp")
     normed = _norm(network, r, network.final_gain, network.final_norm_bias)
     final = settle(Site(None, "final"), normed)
@@ -251,14 +280,38 @@ def _largest(x: Array, k: int | None) -> Array:
     return x * kept
 
 
-def _affine(matrix: SparseMatrix, x: Array, bias: NDArray[Any] | None) -> Array:
-    """Adds column after column, so that equal rows give equal sums, which BLAS does not promise."""
+def _held_at(network: Network, cut: Collection[Edge], target: Site, source: str) -> Array:
+    """What every target sees of every source: a constant where the edge is cut, else NaN."""
+    found = np.full((network.width(target), network.width(Site(target.layer, source))), np.nan)
+    for edge in cut:
+        if edge.target.site == target:
+            constant = network.gates[edge.source.site].constant[edge.source.index]
+            found[edge.target.index, edge.source.index] = constant
+    return found
+
+
+def _affine(
+    matrix: SparseMatrix,
+    x: Array,
+    bias: NDArray[Any] | None,
+    constants: Array | None = None,
+    shares: Array | None = None,
+) -> Array:
+    """Adds column after column, so that equal rows give equal sums, which BLAS does not promise.
+
+    `constants` (rows, cols or fewer): what a row sees of a column in place of x, NaN for x
+    itself; times `shares` where given.
+    """
     dense = matrix.to_dense()
     out = np.zeros((*x.shape[:-1], len(dense)))
     if bias is not None:
         out += bias
     for column in range(dense.shape[1]):
-        out += dense[:, column] * x[..., column, None]
+        seen = x[..., column, None]
+        if constants is not None and column < constants.shape[1]:
+            other = constants[:, column] * (1 if shares is None else shares[..., column, None])
+            seen = np.where(np.isnan(constants[:, column]), seen, other)
+        out += dense[:, column] * seen
     return out
 
 

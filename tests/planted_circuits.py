@@ -16,12 +16,17 @@ from wirework.ablation import (
     site_gates,
 )
 from wirework.circuit import Circuit, extract
-from wirework.core import Node, Site
+from wirework.core import Edge, Node, Site
 from wirework.planted import Planted
 
 
-def circuit_of(planted: Planted, nodes: Collection[Node], target_loss: float = 0.15) -> Circuit:
-    """The circuit that keeps `nodes`, calibrated on `fit`."""
+def circuit_of(
+    planted: Planted,
+    nodes: Collection[Node],
+    target_loss: float = 0.15,
+    cut: Collection[Edge] = (),
+) -> Circuit:
+    """The circuit that keeps `nodes`, without the edges `cut`, calibrated on `fit`."""
     checkpoint, task = planted.checkpoint, planted.task
     encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
     widths = {site: len(mean) for site, mean in checkpoint.means.items()}
@@ -31,7 +36,7 @@ def circuit_of(planted: Planted, nodes: Collection[Node], target_loss: float = 0
     keep = keep_of(named, widths)
     fit = PromptTensors.of(encoded.fit)
     answers = encoded.answer_tokens()
-    lone = extract(checkpoint.sparse(), site_gates(keep, checkpoint.means), answers)
+    lone = extract(checkpoint.sparse(), site_gates(keep, checkpoint.means), answers, cut)
     margins = torch.from_numpy(lone_margins(lone, fit, np.float64))
     return Circuit(
         nodes=kept_nodes(keep),

@@ -67,7 +67,7 @@ def test_the_file_of_version_1_is_read_as_ever() -> None:
     info = circuit.info()
     assert info.pop("model_hash") == "c0ffee" * 10
     assert info == {
-        "version": 2,  # as it would be saved now
+        "version": 3,  # as it would be saved now
         "task": "test/copy",
         "nodes": 53,
         "edges": 69,
@@ -102,12 +102,32 @@ def test_the_file_of_version_2_is_read_as_ever() -> None:
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-9)
 
 
-def test_version_1_knows_no_part_of_version_2(tmp_path: Path) -> None:
-    arrays, header = load_arrays(DATA / "circuit-v2.circuit")
-    save_arrays(tmp_path / "a.circuit", arrays, {**header, "version": 1})
+def test_the_file_of_version_3_is_read_as_ever() -> None:
+    """With gates before AbsTopK and edges that were cut."""
+    circuit = Circuit.load(DATA / "circuit-v3.circuit")
+    gates = circuit.network.gates
+    assert {gate.before for gate in gates.values()} == {True, False}
+    assert gates[Site(0, "mlp.neuron")].before
+    assert (circuit.n_edges, circuit.shadow_weights) == (91, 78)
+    logits = circuit.logits(TOKENS, np.float64)[0, 3]
+    wanted = [1.730799759755687, 0.23930711077974232, -0.7903670102711438]
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_version_knows_no_part_of_the_next(tmp_path: Path, version: int) -> None:
+    arrays, header = load_arrays(DATA / f"circuit-v{version}.circuit")
+    save_arrays(tmp_path / "a.circuit", arrays, {**header, "version": version - 1})
     with pytest.raises(WireworkError) as caught:
         Circuit.load(tmp_path / "a.circuit")
     assert caught.value.code == "circuit-damaged"
+
+
+def test_gates_before_abstopk_come_back(tmp_path: Path) -> None:
+    network = small_circuit().network
+    gates = {site: replace(gate, before=True) for site, gate in network.gates.items()}
+    small_circuit(network=replace(network, gates=gates)).save(tmp_path / "a.circuit")
+    assert all(g.before for g in Circuit.load(tmp_path / "a.circuit").network.gates.values())
 
 
 def test_any_safetensors_reader_can_read_it() -> None:

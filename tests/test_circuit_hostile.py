@@ -98,7 +98,7 @@ def test_other_files_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_file_of_another_version_is_told(tmp_path: Path) -> None:
     arrays, header = load_arrays(GOLDEN)
-    for version in (3, 0, "1", None, [1]):
+    for version in (4, 0, "1", None, [1]):
         save_arrays(tmp_path / "x", arrays, {**header, "version": version})
         assert error_of(tmp_path / "x") == "circuit-version"
 
@@ -230,6 +230,16 @@ def test_headers_that_lie_are_told(tmp_path: Path, path: tuple[str, ...], value:
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
+    save_arrays(tmp_path / "x", arrays, header)
+    assert error_of(tmp_path / "x") == "circuit-damaged"
+
+
+@pytest.mark.parametrize(
+    "value", [["1.mlp.in", "1.mlp.in"], ["9.mlp.in"], ["nowhere"], [7], "final", None, [["final"]]]
+)
+def test_gates_before_abstopk_that_are_no_gates_are_told(tmp_path: Path, value: Any) -> None:
+    arrays, header = load_arrays(GOLDEN.with_name("circuit-v3.circuit"))
+    header["network"]["gates_before"] = value
     save_arrays(tmp_path / "x", arrays, header)
     assert error_of(tmp_path / "x") == "circuit-damaged"
 

@@ -157,7 +157,7 @@ def test_evidence_is_json_beside_the_circuit(evidence: Evidence, tmp_path: Path)
     assert Evidence.load(path) == evidence
     plain = json.loads(path.read_text())
     assert plain == json.loads(json.dumps(evidence.to_json()))
-    assert set(plain) == {"version", "model_hash", "nodes"}
+    assert set(plain) == {"version", "model_hash", "nodes", "edges"}
     name, found = next(iter(plain["nodes"].items()))
     assert str(Node.parse(name)) == name
     assert set(found) == {"effect", "top", "random"}
@@ -172,6 +172,11 @@ def test_evidence_of_another_kind_is_refused(evidence: Evidence, tmp_path: Path)
         ("{}", "evidence-foreign"),
         ('{"version": 9}', "evidence-version"),
         ('{"version": 1, "model_hash": "x", "nodes": {"0.mlp.neuron": {}}}', "evidence-foreign"),
+        ('{"version": 2, "model_hash": "x", "nodes": {}}', "evidence-foreign"),
+        (
+            '{"version": 2, "model_hash": "x", "nodes": {}, "edges": [{"edge": 1}]}',
+            "evidence-foreign",
+        ),
         ('{"model_hash": "x", "nodes": {"final:1": {"effect": 1}}}', "evidence-foreign"),
     ):
         path.write_text(text)
@@ -223,5 +228,5 @@ def test_a_circuit_that_needs_another_ablation_is_refused(
     planted: Planted, circuit: Circuit, windows: NDArray[np.int64]
 ) -> None:
     with pytest.raises(WireworkError) as caught:
-        top_examples(replace(circuit, ablation="resample"), planted.checkpoint, windows)
+        top_examples(replace(circuit, ablation="by hand"), planted.checkpoint, windows)
     assert caught.value.code == "ablation-unknown"

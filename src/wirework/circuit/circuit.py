@@ -116,6 +116,11 @@ class Circuit:
         last: NDArray[np.integer[Any]] | None = None,
     ) -> Trace:
         """Run alone on tokens (B, T); see `forward`. Raises `circuit-needs-model`."""
+        self.require_alone()
+        return forward(self.network, tokens, dtype=dtype, record=record, last=last)
+
+    def require_alone(self) -> None:
+        """Raises `circuit-needs-model` where constants are not enough to run the circuit."""
         if not self.runs_alone:
             raise WireworkError(
                 "circuit-needs-model",
@@ -124,7 +129,6 @@ class Circuit:
                 got=f"found in model {self.model_hash[:12]}",
                 hint="name the model, as in --model runs/NAME",
             )
-        return forward(self.network, tokens, dtype=dtype, record=record, last=last)
 
     def logits(
         self,

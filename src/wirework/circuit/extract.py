@@ -2,35 +2,42 @@
 
 Gates stand behind AbsTopK, so a kept node still competes with cut ones (design §2). Where an
 AbsTopK holds a kept node, the rows of all its channels stay, with the columns of kept sources
-(the weights into cut channels are the shadow weights); elsewhere only rows of kept channels stay.
+(the weights into cut channels are the shadow weights); elsewhere, and where a gate stands before
+the AbsTopK as well, only rows of kept channels stay.
 What cut sources contribute is constant and goes into biases, in float64. Read sites compete over
 the residual, which is known in full: the whole embedding and every write, kept or constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wirework.core import Site, WireworkError
+from wirework.circuit.cut import fold, through_heads, without_edges
+from wirework.core import Edge, Site, WireworkError
 from wirework.core.names import FINAL
-from wirework.engine import Layer, Network, SiteGate, SparseMatrix
-from wirework.engine.sparse import Floats, multiply
+from wirework.engine import Layer, Network, SiteGate
+from wirework.engine.sparse import Floats
 
 _T = TypeVar("_T", bound=np.generic)
 
 
 def extract(
-    network: Network, gates: Mapping[Site, SiteGate], outputs: NDArray[np.int64]
+    network: Network,
+    gates: Mapping[Site, SiteGate],
+    outputs: NDArray[np.int64],
+    cut: Collection[Edge] = (),
 ) -> Network:
     """The part of a whole `network` that its logits at tokens `outputs` need under `gates`.
 
     Equal to `forward(network with gates)` at every kept site and in the logits, to rounding. A
-    site without a gate is kept whole. Raises `network-gated` where the network is itself a part.
+    site without a gate is kept whole. `cut`: edges whose targets see the constant of the source
+    (`without_edges`). Raises `network-gated` where the network is itself a part, `edge-absent`,
+    `edge-without-constant`.
     """
     if network.gates or network.outputs is not None:
         raise WireworkError(
@@ -42,15 +49,16 @@ def extract(
     final = Site(None, FINAL)
     rows = network.unembedding.take_rows(outputs)
     bias = network.unembedding_bias
-    cut = _cut_constants(gated, final)
-    return replace(
+    held = _cut_constants(gated, final)
+    lone = replace(
         gated,
         layers=layers,
         unembedding=rows.select(cols=gated.kept(final)),
-        unembedding_bias=_fold(rows, None if bias is None else bias[outputs], cut),
+        unembedding_bias=fold(rows, None if bias is None else bias[outputs], held),
         bigram=None if network.bigram is None else np.ascontiguousarray(network.bigram[:, outputs]),
         outputs=np.asarray(outputs, dtype=np.int64),
     )
+    return without_edges(lone, cut) if cut else lone
 
 
 def _layer(gated: Network, index: int) -> Layer:
@@ -65,11 +73,11 @@ def _layer(gated: Network, index: int) -> Layer:
     ):
         matrix, read = layer.into(target), Site(index, source)
         rows = _needed_rows(gated, Site(index, target))
-        cut = _padded(_cut_constants(gated, read), matrix.shape[1])
+        held = _padded(_cut_constants(gated, read), matrix.shape[1])
         keep = _padded(gated.kept(read), matrix.shape[1], fill=True)
         needed = matrix.select(rows=rows)
         parts[name] = needed.select(cols=keep)
-        parts[f"{name}_bias"] = _fold(needed, _only(bias, rows), cut)
+        parts[f"{name}_bias"] = fold(needed, _only(bias, rows), held)
     return replace(layer, **parts, **_attention_write(gated, index))
 
 
@@ -79,15 +87,12 @@ def _attention_write(gated: Network, index: int) -> dict[str, Any]:
     rows = _needed_rows(gated, Site(index, "attn.out"))
     needed = layer.attn_out.select(rows=rows)
     bias = _only(layer.attn_out_bias, rows)
-    cut = _cut_constants(gated, v)
+    held = _cut_constants(gated, v)
     head_constant = None
     if layer.sink is None:
-        bias = _fold(needed, bias, cut)
-    elif cut.any():
-        head_of = np.arange(gated.width(v)) // gated.d_head
-        head_constant = np.zeros((gated.d_model, gated.n_head))
-        terms = needed.values * cut[needed.indices]
-        np.add.at(head_constant, (needed.row_of, head_of[needed.indices]), terms)
+        bias = fold(needed, bias, held)
+    elif held.any():
+        head_constant = through_heads(needed, held, gated)
         head_constant = head_constant if head_constant.any() else None
     return {
         "attn_out": needed.select(cols=gated.kept(v)),
@@ -97,8 +102,10 @@ def _attention_write(gated: Network, index: int) -> dict[str, Any]:
 
 
 def _needed_rows(gated: Network, site: Site) -> NDArray[np.bool_]:
-    kept = gated.kept(site)
-    return np.full(len(kept), bool(kept.any())) if gated.competes(site) else kept
+    """All channels of a site where cut ones compete with kept ones by what they compute."""
+    kept, gate = gated.kept(site), gated.gates.get(site)
+    by_value = gated.competes(site) and not (gate is not None and gate.before)
+    return np.full(len(kept), bool(kept.any())) if by_value else kept
 
 
 def _cut_constants(gated: Network, site: Site) -> NDArray[np.float64]:
@@ -116,10 +123,3 @@ def _padded(array: NDArray[_T], width: int, fill: bool = False) -> NDArray[_T]:
 
 def _only(bias: Floats | None, rows: NDArray[np.bool_]) -> Floats | None:
     return None if bias is None or not rows.any() else np.where(rows, bias, bias.dtype.type(0))
-
-
-def _fold(matrix: SparseMatrix, bias: Floats | None, cut: NDArray[np.float64]) -> Floats | None:
-    """bias + matrix @ cut in float64; left as it is where nothing is added."""
-    whole = multiply(matrix, cut[np.newaxis], bias)[0]
-    before = np.zeros(len(whole)) if bias is None else bias
-    return bias if np.array_equal(whole, before) else whole

@@ -1,4 +1,4 @@
-"""The `.circuit` file, version 2: a header and a network in one checked safetensors file.
+"""The `.circuit` file, version 3: a header and a network in one checked safetensors file.
 
 `docs/circuit-format.md` is the format's own page.
 """
@@ -19,8 +19,9 @@ from wirework.core.arrays import load_arrays, save_arrays
 from wirework.engine import Layer, Network, SiteGate, SparseMatrix, check_network
 
 FORMAT = "wirework-circuit"
-VERSION = 2
-"""Version 1 had no `norm`, `residual`, `position_in_topk` and no biases of norms."""
+VERSION = 3
+"""Version 1 had no `norm`, `residual`, `position_in_topk` and no biases of norms; version 2 had no
+`gates_before`."""
 
 _NETWORK_MATRICES = ("embedding", "unembedding")
 _NETWORK_ARRAYS = (
@@ -58,6 +59,7 @@ class NetworkHeader(Config):
     eps: float = Field(gt=0, allow_inf_nan=False)
     topk: dict[str, int]
     gates: tuple[str, ...]
+    gates_before: tuple[str, ...]
 
 
 class CircuitHeader(Config):
@@ -92,6 +94,9 @@ def describe(network: Network) -> NetworkHeader:
         eps=network.eps,
         topk=dict(network.topk),
         gates=tuple(str(site) for site in sorted(network.gates)),
+        gates_before=tuple(
+            str(site) for site, gate in sorted(network.gates.items()) if gate.before
+        ),
     )
 
 
@@ -173,7 +178,7 @@ def _check_envelope(path: Path) -> None:
 def _parse_header(path: Path, value: Any) -> CircuitHeader:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise _foreign(path, "another file of wirework")
-    if value.get("version") not in (1, VERSION):
+    if value.get("version") not in (1, 2, VERSION):
         raise WireworkError(
             "circuit-version",
             f"{path} is of a version that this wirework cannot read",
@@ -183,16 +188,23 @@ def _parse_header(path: Path, value: Any) -> CircuitHeader:
         )
     json.dumps(value, allow_nan=False)
     rest = {key: item for key, item in value.items() if key not in ("format", "version")}
-    if value["version"] == 1:
-        rest["network"] = _upgraded(path, rest.get("network"))
+    for version in range(value["version"], VERSION):
+        rest["network"] = _upgraded(path, version, rest.get("network"))
     return CircuitHeader.parse(rest, str(path))
 
 
-def _upgraded(path: Path, network: Any) -> dict[str, Any]:
-    """The part `network` of a header of version 1, as version 2 would say it."""
-    new = {"norm": "rms", "residual": "identity", "position_in_topk": False}
+_NEW: dict[int, dict[str, Any]] = {
+    1: {"norm": "rms", "residual": "identity", "position_in_topk": False},
+    2: {"gates_before": ()},
+}
+"""Version -> what the part `network` of a header lacks there, and means without it."""
+
+
+def _upgraded(path: Path, version: int, network: Any) -> dict[str, Any]:
+    """The part `network` of a header of a version, as the next one would say it."""
+    new = _NEW[version]
     if not isinstance(network, dict) or network.keys() & new:
-        raise _damaged(path, "a network that version 1 does not know")
+        raise _damaged(path, f"a network that version {version} does not know")
     return {**network, **new}
 
 
@@ -228,7 +240,9 @@ def _assemble(header: NetworkHeader, arrays: _Arrays) -> Network:
     gates = {}
     for name in header.gates:
         keep, constant = rest.pop(f"gates.{name}.keep"), rest.pop(f"gates.{name}.constant")
-        gates[Site.parse(name)] = SiteGate(keep, constant)
+        gates[Site.parse(name)] = SiteGate(keep, constant, name in header.gates_before)
+    if len(set(header.gates_before) & set(header.gates)) != len(header.gates_before):
+        raise ValueError("a gate before AbsTopK that is no gate, or is named twice")
     parts = _take("", rest, _NETWORK_MATRICES, _NETWORK_ARRAYS)
     if rest:
         raise ValueError(f"arrays that no part asks for, such as {min(rest)}")

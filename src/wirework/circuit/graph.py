@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wirework.core import Edge, Node, Site
+from wirework.core import Edge, Node, Site, WireworkError
 from wirework.core.names import EDGE_BLOCKS, FINAL, READ_SITES, sites
 from wirework.engine import Network, SparseMatrix
+
+MATRIX = {
+    "attn.q": "q",
+    "attn.k": "k",
+    "attn.v": "v",
+    "attn.out": "attn_out",
+    "mlp.neuron": "mlp_in",
+    "mlp.out": "mlp_out",
+}
+"""The part of a layer that ends at a place; its bias is called NAME_bias."""
 
 Nodes = Mapping[Site, tuple[int, ...]]
 """Kept nodes of a circuit: site -> indices, rising. A site that is absent keeps none."""
@@ -32,6 +43,72 @@ def edges(network: Network, nodes: Nodes) -> list[tuple[Edge, float]]:
             edge = Edge(Node(source, int(col)), Node(target, int(row)))
             found.append((edge, float(value)))
     return found
+
+
+def kept_nodes(network: Network) -> dict[Site, tuple[int, ...]]:
+    """What the gates of a network keep, for every site that keeps any."""
+    found = {site: np.flatnonzero(network.kept(site)) for site in sites(len(network.layers))}
+    return {site: tuple(kept.tolist()) for site, kept in found.items() if len(kept)}
+
+
+def between(edges: Iterable[Edge], nodes: Nodes) -> frozenset[Edge]:
+    """Those of `edges` that join two of `nodes`."""
+    kept = {site: frozenset(found) for site, found in nodes.items()}
+    return frozenset(
+        edge
+        for edge in edges
+        if edge.source.index in kept.get(edge.source.site, ())
+        and edge.target.index in kept.get(edge.target.site, ())
+    )
+
+
+def weights_of(network: Network, edges: Iterable[Edge]) -> dict[Site, NDArray[np.bool_]]:
+    """Which stored weights of the matrix into a site are `edges`: target site -> mask (nnz).
+
+    Raises `edge-absent`.
+    """
+    known = set(sites(len(network.layers)))
+    masks: dict[Site, NDArray[np.bool_]] = {}
+    for edge in edges:
+        source, target = edge.source, edge.target
+        joined = (source.site.kind, target.site.kind) in EDGE_BLOCKS
+        if not joined or source.site.layer != target.site.layer or target.site not in known:
+            raise _absent(edge)
+        assert target.site.layer is not None
+        matrix = network.layers[target.site.layer].into(target.site.kind)
+        if target.index >= matrix.shape[0] or source.index >= network.width(source.site):
+            raise _absent(edge)
+        first, last = matrix.indptr[target.index], matrix.indptr[target.index + 1]
+        place = first + np.searchsorted(matrix.indices[first:last], source.index)
+        if place == last or matrix.indices[place] != source.index:
+            raise _absent(edge)
+        masks.setdefault(target.site, np.zeros(matrix.nnz, dtype=np.bool_))[place] = True
+    return masks
+
+
+def _absent(edge: Edge) -> WireworkError:
+    return WireworkError(
+        "edge-absent", "an edge is no weight of this network",
+        expected="one nonzero weight between two channels of one layer", got=str(edge),
+    )  # fmt: skip
+
+
+def unlinked(network: Network, edges: Iterable[Edge]) -> Network:
+    """The network without the weights of `edges`, nothing put in their place. Raises
+    `edge-absent`."""
+    gone: dict[int, dict[str, Any]] = defaultdict(dict)
+    for site, mask in weights_of(network, edges).items():
+        assert site.layer is not None
+        gone[site.layer][MATRIX[site.kind]] = network.layers[site.layer].into(site.kind).pick(~mask)
+    return replace_layers(network, gone)
+
+
+def replace_layers(network: Network, parts: Mapping[int, Mapping[str, Any]]) -> Network:
+    """The network with other parts in some layers."""
+    layers = list(network.layers)
+    for index, changed in parts.items():
+        layers[index] = replace(layers[index], **changed)
+    return replace(network, layers=tuple(layers))
 
 
 @dataclass(frozen=True)
@@ -83,18 +160,28 @@ def on_path(
     *,
     outputs: NDArray[np.integer[Any]] | None = None,
     tokens: NDArray[np.integer[Any]] | None = None,
+    cut: Collection[Edge] = (),
+    from_input: bool = True,
 ) -> dict[Site, tuple[int, ...]]:
     """The nodes that lie on some path from the input to an answer.
 
     A path follows edges, the identity of a residual channel from a write (or a nonzero embedding
     or position column) to a later read, and q:i, k:i -> every kept v of the same head (design §3).
     `outputs`: answer tokens, by default every logit of the network; `tokens`: input tokens, by
-    default the whole vocabulary. `network` may be the whole model or the lone circuit.
+    default the whole vocabulary; `cut`: edges that no path may take. `network` may be the whole
+    model or the lone circuit. Without `from_input` a path may start anywhere: what the input does
+    not reach is the same in every prompt, and only matters where cut nodes are not held at that.
+    Raises `edge-absent`.
     """
+    if cut:
+        network = unlinked(network, cut)
     masks = _masks(network, nodes)
     reached = _reached(network, masks, tokens)
     needed = _needed(network, masks, outputs)
-    both = {site: np.flatnonzero(reached[site] & needed[site]) for site in masks}
+    both = {
+        site: np.flatnonzero(needed[site] & reached[site] if from_input else needed[site])
+        for site in masks
+    }
     return {site: tuple(int(i) for i in found) for site, found in both.items() if len(found)}
 
 

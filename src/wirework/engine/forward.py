@@ -156,6 +156,7 @@ class _Run:
         else:
             x = compute()
             if site.kind in self.network.topk and not ranked:
+                self.hold_before(site, x)
                 zero_rest(x, self.network.topk[site.kind])
         if gate is not None:
             hold(x, gate.keep, gate.constant)
@@ -165,6 +166,12 @@ class _Run:
         if site in self.record:
             self.recorded[site] = to_rows(x, count).reshape(*self.shape, x.shape[1])
         return x
+
+    def hold_before(self, site: Site, x: Floats) -> None:
+        """In place: what competes at the AbsTopK of a site whose gate stands before it too."""
+        gate = self.network.gates.get(site)
+        if gate is not None and gate.before:
+            hold(x, gate.keep, gate.constant)
 
     def _changed(self, site: Site, x: Floats, change: Callable[[Floats], Floats]) -> Floats:
         before = x.reshape(*self.shape, x.shape[1])
@@ -195,9 +202,10 @@ class _Run:
             x = self.settle(site, partial(self.norm, r, gain, bias))
             return np.concatenate([x, rows], axis=1)
         both = np.concatenate([self.norm(r, gain, bias), rows], axis=1)
-        if site.kind in self.network.topk:
-            zero_rest(both, self.network.topk[site.kind])
         width = r.shape[1]
+        if site.kind in self.network.topk:
+            self.hold_before(site, both[:, :width])
+            zero_rest(both, self.network.topk[site.kind])
         x = self.settle(site, both[:, :width].copy, ranked=True)
         return np.concatenate([x, both[:, width:]], axis=1)
 

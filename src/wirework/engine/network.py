@@ -24,11 +24,13 @@ NORM_EPSILON = 2.0**-23
 class SiteGate:
     """Stands behind the AbsTopK of a site: x -> where(keep, x, constant).
 
-    `keep` bool (d), `constant` float64 (d).
+    `keep` bool (d), `constant` float64 (d). `before`: it stands before the AbsTopK as well, so
+    that cut channels compete there as their constants.
     """
 
     keep: NDArray[np.bool_]
     constant: NDArray[np.float64]
+    before: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

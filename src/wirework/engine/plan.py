@@ -31,6 +31,12 @@ UNEMBEDDING = QKV
 ) = range(22)  # fmt: skip
 FINAL_GAIN, FINAL_SHIFT, FINAL_HELD, UNEMBEDDING_BIAS = ATTN_GAIN, ATTN_SHIFT, ATTN_HELD, QKV_BIAS
 
+_HELD = (
+    (ATTN_HELD, "attn.in"), (Q_HELD, "attn.q"), (K_HELD, "attn.k"), (V_HELD, "attn.v"),
+    (ATTN_OUT_HELD, "attn.out"), (MLP_HELD, "mlp.in"), (NEURON_HELD, "mlp.neuron"),
+    (MLP_OUT_HELD, "mlp.out"),
+)  # fmt: skip
+
 PLACES = (
     "attn.in", "attn.q", "attn.k", "attn.v", "attn.out",
     "mlp.in", "mlp.neuron", "mlp.out", "resid.attn", "resid.mlp",
@@ -45,7 +51,7 @@ _Stacks = list[tuple[int, int, list[SparseMatrix]]]
 class Plan(NamedTuple):
     """See the head of this module. `keep`: how many entries AbsTopK keeps at each of PLACES, 0
     where it is off. `neurons` of every layer. A vector NAME_HELD has NaN where a channel passes,
-    else what it is held at."""
+    else what it is held at; `before[l, NAME_HELD]`: the gate stands before AbsTopK as well."""
 
     n_layer: int
     n_head: int
@@ -63,6 +69,7 @@ class Plan(NamedTuple):
     columns: NDArray[np.int64]
     vectors: Floats
     spans: NDArray[np.int64]
+    before: NDArray[np.bool_]
     positions: Floats
     embedding_starts: NDArray[np.int64]
     embedding_columns: NDArray[np.int32]
@@ -70,7 +77,8 @@ class Plan(NamedTuple):
 
     def arrays(self) -> list[NDArray[Any]]:
         """What the plan holds beside the network's own arrays."""
-        return [self.starts, self.rows, self.values, self.columns, self.vectors, self.spans]
+        return [self.starts, self.rows, self.values, self.columns, self.vectors, self.spans,
+                self.before]  # fmt: skip
 
 
 def lay_out(network: Network, dtype: np.dtype[Any]) -> Plan:
@@ -108,6 +116,7 @@ def lay_out(network: Network, dtype: np.dtype[Any]) -> Plan:
         columns=columns,
         vectors=vectors,
         spans=spans,
+        before=_before(network),
         positions=table_of_positions.astype(dtype, copy=False),
         embedding_starts=network.embedding.indptr,
         embedding_columns=network.embedding.indices,
@@ -122,7 +131,7 @@ def plan_bytes(network: Network, dtype: np.dtype[Any]) -> int:
     starts = sum(parts[0].shape[1] + 1 for _, _, parts in stacks)
     entries = _entries(network)
     numbers = sum(len(v) for entry in entries for v in entry.values() if v is not None)
-    tables = len(entries) * (_MATRICES + 2 * _VECTORS) * 8
+    tables = len(entries) * (8 * (_MATRICES + 2 * _VECTORS) + _VECTORS)
     return (
         nonzeros * (_rows_type(stacks).itemsize + dtype.itemsize)
         + 4 * starts + numbers * dtype.itemsize + tables
@@ -207,11 +216,7 @@ def _vectors(network: Network, index: int) -> Iterator[tuple[int, Floats | None]
     yield MLP_POSITION_SHIFT, layer.position_norm_bias_mlp
     yield MLP_IN_BIAS, layer.mlp_in_bias
     yield MLP_OUT_BIAS, layer.mlp_out_bias
-    for name, kind in (
-        (ATTN_HELD, "attn.in"), (Q_HELD, "attn.q"), (K_HELD, "attn.k"), (V_HELD, "attn.v"),
-        (ATTN_OUT_HELD, "attn.out"), (MLP_HELD, "mlp.in"), (NEURON_HELD, "mlp.neuron"),
-        (MLP_OUT_HELD, "mlp.out"),
-    ):  # fmt: skip
+    for name, kind in _HELD:
         yield name, _held(network, Site(index, kind))
 
 
@@ -221,6 +226,15 @@ def _stacked(layer: Layer) -> Floats | None:
         return None
     width = layer.q.shape[0]
     return np.concatenate([np.zeros(width) if bias is None else bias for bias in biases])
+
+
+def _before(network: Network) -> NDArray[np.bool_]:
+    found = np.zeros((len(network.layers) + 1, _VECTORS), np.bool_)
+    for index in range(len(network.layers)):
+        for name, kind in _HELD:
+            gate = network.gates.get(Site(index, kind))
+            found[index, name] = gate is not None and gate.before
+    return found
 
 
 def _held(network: Network, site: Site) -> Floats | None:

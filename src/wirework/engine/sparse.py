@@ -89,7 +89,11 @@ class SparseMatrix:
             chosen &= rows[row_of]
         if cols is not None:
             chosen &= cols[self.indices]
-        starts = _starts(row_of[chosen], self.shape[0])
+        return self.pick(chosen)
+
+    def pick(self, chosen: NDArray[np.bool_]) -> SparseMatrix:
+        """Same shape, without the stored weights that are not chosen: a boolean mask (nnz)."""
+        starts = _starts(self.row_of[chosen], self.shape[0])
         return SparseMatrix(self.shape, starts, self.indices[chosen], self.values[chosen])
 
     def take_rows(self, rows: NDArray[np.integer[Any]]) -> SparseMatrix:

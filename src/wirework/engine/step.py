@@ -89,9 +89,9 @@ def _attention(plan: p.Plan, layer: int, keys: Any, values: Any, position: int, 
     _multiply(plan, plan.columns[layer, p.QKV], work.x, work, heads)
     flat = len(work.mixed)
     q, k, v = heads[:flat], heads[flat : 2 * flat], heads[2 * flat :]
-    _settle(q, plan.keep[p.AT_Q], _vector(plan, layer, p.Q_HELD))
-    _settle(k, plan.keep[p.AT_K], _vector(plan, layer, p.K_HELD))
-    _settle(v, plan.keep[p.AT_V], _vector(plan, layer, p.V_HELD))
+    _settle(plan, layer, q, p.AT_Q, p.Q_HELD)
+    _settle(plan, layer, k, p.AT_K, p.K_HELD)
+    _settle(plan, layer, v, p.AT_V, p.V_HELD)
     sink = _vector(plan, layer, p.SINK)
     attend_one(q, k, v, keys, values, position, sink, work.score, work.turned, work.active,
                work.mixed, work.share)  # fmt: skip
@@ -103,7 +103,7 @@ def _attention(plan: p.Plan, layer: int, keys: Any, values: Any, position: int, 
         work.more[:] = 0
         _multiply(plan, constant, work.share, work, work.more)
         _sum(delta, work.more)
-    _settle(delta, plan.keep[p.AT_ATTN_OUT], _vector(plan, layer, p.ATTN_OUT_HELD))
+    _settle(plan, layer, delta, p.AT_ATTN_OUT, p.ATTN_OUT_HELD)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -117,10 +117,10 @@ def _mlp(plan: p.Plan, layer: int, position: int, work: Work) -> None:
         gelu_row(neurons)
     else:
         _relu(neurons)
-    _settle(neurons, plan.keep[p.AT_NEURON], _vector(plan, layer, p.NEURON_HELD))
+    _settle(plan, layer, neurons, p.AT_NEURON, p.NEURON_HELD)
     _start(delta, _vector(plan, layer, p.MLP_OUT_BIAS))
     _multiply(plan, plan.columns[layer, p.MLP_OUT], neurons, work, delta)
-    _settle(delta, plan.keep[p.AT_MLP_OUT], _vector(plan, layer, p.MLP_OUT_HELD))
+    _settle(plan, layer, delta, p.AT_MLP_OUT, p.MLP_OUT_HELD)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -134,9 +134,12 @@ def _read(plan: p.Plan, layer: int, gain: int, place: int, position: int, work: 
     if len(work.x) > d:
         norm_row(plan.positions[position], _vector(plan, layer, gain + 3),
                  _vector(plan, layer, gain + 4), plan.eps, plan.centred, work.x[d:])  # fmt: skip
+    held = _vector(plan, layer, gain + 2)
     if plan.keep[place] > 0:
+        if plan.before[layer, gain + 2]:
+            _hold(x, held)
         keep_row(work.x if plan.ranked else x, plan.keep[place])
-    _hold(x, _vector(plan, layer, gain + 2))
+    _hold(x, held)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -161,10 +164,13 @@ def _multiply(plan: p.Plan, first: int, x: Any, work: Work, out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _settle(x: Any, k: int, held: Any) -> None:
-    """AbsTopK, then the gate."""
-    if k > 0:
-        keep_row(x, k)
+def _settle(plan: p.Plan, layer: int, x: Any, place: int, name: int) -> None:
+    """AbsTopK, then the gate, which may stand before it as well."""
+    held = _vector(plan, layer, name)
+    if plan.keep[place] > 0:
+        if plan.before[layer, name]:
+            _hold(x, held)
+        keep_row(x, plan.keep[place])
     _hold(x, held)
 
 

@@ -1,8 +1,16 @@
-"""What the nodes of a circuit stand for: examples of text, direct effects."""
+"""What the parts of a circuit do: examples of text, exact effects, attention scores explained."""
 
+from wirework.explain.effects import EdgeEffect as EdgeEffect
+from wirework.explain.effects import edge_effects as edge_effects
 from wirework.explain.effects import node_effects as node_effects
 from wirework.explain.evidence import Evidence as Evidence
 from wirework.explain.evidence import Example as Example
 from wirework.explain.evidence import NodeEvidence as NodeEvidence
 from wirework.explain.evidence import evidence_path as evidence_path
 from wirework.explain.examples import top_examples as top_examples
+from wirework.explain.head_summary import HeadSummary as HeadSummary
+from wirework.explain.head_summary import summarise_heads as summarise_heads
+from wirework.explain.query_key import ChannelParts as ChannelParts
+from wirework.explain.query_key import HeadScores as HeadScores
+from wirework.explain.query_key import explain_scores as explain_scores
+from wirework.explain.query_key import heads as heads

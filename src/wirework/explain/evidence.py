@@ -1,4 +1,4 @@
-"""Evidence about the nodes of a circuit as plain data, in a JSON file beside it."""
+"""Evidence about the nodes and edges of a circuit as plain data, in a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wirework.core import Node, WireworkError
+from wirework.core import Edge, Node, WireworkError
 from wirework.core.files import read_json, write_json
+from wirework.explain.effects import EdgeEffect
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew nothing of edges."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,22 @@ class NodeEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """For every node of the circuit found in the model with this hash."""
+    """For every node of the circuit found in the model with this hash.
+
+    `edges`: exact effects on the split `report` of the task, what helps most first; empty where
+    nobody measured them.
+    """
 
     model_hash: str
     nodes: Mapping[Node, NodeEvidence]
+    edges: tuple[EdgeEffect, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         nodes = {str(node): asdict(found) for node, found in self.nodes.items()}
-        return {"version": VERSION, "model_hash": self.model_hash, "nodes": nodes}
+        edges = [effect.to_json() for effect in self.edges]
+        return {
+            "version": VERSION, "model_hash": self.model_hash, "nodes": nodes, "edges": edges
+        }  # fmt: skip
 
     def save(self, path: Path | str) -> None:
         """Write one JSON file, atomically."""
@@ -55,16 +65,17 @@ class Evidence:
     def load(cls, path: Path | str) -> Evidence:
         """Raises `file-missing`, `file-damaged`, `evidence-version`, `evidence-foreign`."""
         value = read_json(Path(path))
-        if isinstance(value, dict) and value.get("version", VERSION) != VERSION:
+        if isinstance(value, dict) and value.get("version", VERSION) not in (1, VERSION):
             raise WireworkError(
                 "evidence-version",
                 f"{path} is of a version that this wirework cannot read",
-                expected=f"version {VERSION}",
+                expected=f"version 1 to {VERSION}",
                 got=str(value["version"])[:80],
             )
         try:
             nodes = {Node.parse(name): _node(found) for name, found in value["nodes"].items()}
-            return cls(str(value["model_hash"]), nodes)
+            listed = value["edges"] if value.get("version") == VERSION else ()
+            return cls(str(value["model_hash"]), nodes, tuple(_edge(item) for item in listed))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireworkError(
                 "evidence-foreign",
@@ -72,6 +83,11 @@ class Evidence:
                 expected="a file written by wirework",
                 got=f"{type(error).__name__}: {error}"[:200],
             ) from None
+
+
+def _edge(value: Any) -> EdgeEffect:
+    numbers = (float(value[name]) for name in ("weight", "loss", "margin"))
+    return EdgeEffect(Edge.parse(value["edge"]), *numbers)
 
 
 def _node(value: Any) -> NodeEvidence:

@@ -15,7 +15,7 @@ from wirework.circuit import Circuit
 from wirework.core import Node, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.data import Tokenizer
-from wirework.explain.effects import EFFECT_PAIRS, node_effects
+from wirework.explain.effects import EFFECT_PAIRS, edge_effects, node_effects
 from wirework.explain.evidence import Evidence, Example, NodeEvidence
 from wirework.model import Checkpoint, Taps
 from wirework.tasks import Task
@@ -49,8 +49,9 @@ def top_examples(
     `top` examples of the largest magnitude, ties by window and position; `random` ones drawn from
     `seed`, evenly from all places where the node is not zero; at most one of each window. Each
     shows up to `span` tokens, most of them before the chosen one. The effects are those of
-    `node_effects` on 128 pairs from all over the split `report` of the task. Raises
-    `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`.
+    `node_effects` and `edge_effects` on 128 pairs from all over the split `report` of the task.
+    Raises `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`,
+    `circuit-needs-model`.
     """
     require_model_of(circuit, checkpoint)
     tokens = _checked(windows, checkpoint, span)
@@ -73,7 +74,7 @@ def top_examples(
         chosen = [_shown(spots[node], tokens, span, checkpoint.tokenizer)
                   for spots in (tops, randoms)]  # fmt: skip
         nodes[node] = NodeEvidence(effect, *chosen)
-    return Evidence(circuit.model_hash, nodes)
+    return Evidence(circuit.model_hash, nodes, edge_effects(circuit, report, start=start))
 
 
 def _checked(

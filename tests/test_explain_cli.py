@@ -1,0 +1,77 @@
+"""`wirework explain` on a planted circuit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from planted_circuits import circuit_of
+from wirework.circuit import Circuit
+from wirework.cli.app import app
+from wirework.planted import Planted, quote_with_decoys
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return quote_with_decoys()
+
+
+@pytest.fixture(scope="module")
+def circuit(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("circuits") / "quote.circuit"
+    circuit_of(planted, planted.active).save(path)
+    return path
+
+
+def wirework(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["explain", *(str(argument) for argument in arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout
+
+
+def plain(*arguments: object) -> dict[str, Any]:
+    code, out = wirework(*arguments, "--json")
+    assert code == 0, out
+    value: dict[str, Any] = json.loads(out)
+    return value
+
+
+def test_both_parts_are_told_unless_one_is_asked_for(circuit: Path) -> None:
+    assert set(plain(circuit, "--pairs", 8)) == {"circuit", "pairs", "edges", "heads"}
+    assert set(plain(circuit, "--pairs", 8, "--edges")) == {"circuit", "pairs", "edges"}
+    assert set(plain(circuit, "--pairs", 8, "--query-key")) == {"circuit", "pairs", "heads"}
+
+
+def test_every_edge_and_every_head_is_there(planted: Planted, circuit: Path) -> None:
+    value = plain(circuit, "--pairs", 8)
+    assert value["pairs"] == 8
+    known = Circuit.load(circuit).edges()
+    assert {edge["edge"] for edge in value["edges"]} == {str(edge) for edge, _ in known}
+    losses = [edge["loss"] for edge in value["edges"]]
+    assert losses == sorted(losses, reverse=True)
+    assert len(value["heads"]) >= 1
+    key = planted.parts["key"].index
+    assert any(c["index"] == key for head in value["heads"] for c in head["channels"])
+
+
+def test_the_tables_name_edges_channels_and_tokens(planted: Planted, circuit: Path) -> None:
+    code, out = wirework(circuit, "--pairs", 8)
+    assert code == 0
+    for edge, _ in Circuit.load(circuit).edges():
+        assert str(edge) in out
+    for shown in ("task_loss", "8 pairs", "looks at", str(planted.parts["key"]), "share"):
+        assert shown in out
+
+
+def test_a_circuit_that_needs_its_model_is_refused(planted: Planted, tmp_path: Path) -> None:
+    found = replace(circuit_of(planted, planted.active), runs_alone=False, ablation="resample")
+    found.save(tmp_path / "a.circuit")
+    for option in ("--edges", "--query-key"):
+        code, out = wirework(tmp_path / "a.circuit", option, "--json")
+        assert code == 1
+        assert json.loads(out)["error"]["code"] == "circuit-needs-model"
