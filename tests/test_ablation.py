@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from planted_circuits import circuit_of
 from wirework.ablation import (
+    CompactModel,
     NodeGates,
     PromptTensors,
     TaskScore,
     all_margins,
     calibrate,
     calibrated,
-    frozen,
     keep_of,
     keep_taps,
     kept_nodes,
@@ -34,6 +34,7 @@ from wirework.circuit import Calibration
 from wirework.core import Site, WireworkError
 from wirework.core.names import sites
 from wirework.model import ModelConfig, Taps, Transformer
+from wirework.model.means import Means
 from wirework.planted import close_quote, quote_with_decoys
 from wirework.tasks import NO_TOKEN, Prompts
 
@@ -146,11 +147,12 @@ def test_pairs_keep_both_sides_together() -> None:
 
 
 def test_open_gates_are_zero_or_one_and_pass_the_gradient_of_a_sigmoid() -> None:
-    means = {Site(0, "mlp.in"): np.zeros(4, dtype=np.float32)}
-    gates = NodeGates(means, bias=0.0, noise=1.0, temperature=0.5, seed=3)
+    gates = NodeGates(
+        {Site(0, "mlp.in"): torch.zeros(4)}, bias=0.0, noise=1.0, temperature=0.5, seed=3
+    )
     with torch.no_grad():
         gates.taus[0].copy_(torch.tensor([-1.0, -1e-6, 0.0, 0.7]))
-    (opened,) = gates.open_gates()
+    (opened,) = gates.open_gates().values()
     assert opened.tolist() == [0, 0, 1, 1]
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
     torch.autograd.backward([(opened * weights).sum()])
@@ -162,8 +164,10 @@ def test_open_gates_are_zero_or_one_and_pass_the_gradient_of_a_sigmoid() -> None
 
 def test_gates_start_open_repeatably_and_stay_between_minus_one_and_one() -> None:
     means = constants()
-    gates = NodeGates(means, bias=0.1, noise=0.01, temperature=1.0, seed=7)
-    again = NodeGates(means, bias=0.1, noise=0.01, temperature=1.0, seed=7)
+    gates, again = (
+        NodeGates(tensors_of(means), bias=0.1, noise=0.01, temperature=1.0, seed=7)
+        for _ in range(2)
+    )
     assert all(np.array_equal(gates.values()[site], again.values()[site]) for site in means)
     every = np.concatenate(list(gates.values().values()))
     assert abs(every.mean() - 0.1) < 0.005
@@ -177,24 +181,45 @@ def test_gates_start_open_repeatably_and_stay_between_minus_one_and_one() -> Non
 
 def test_closed_gates_give_the_constant_and_open_ones_the_activation() -> None:
     model, tensors, means = small_model(), PromptTensors.of(some_prompts()), constants()
-    gates = NodeGates(means, bias=0.0, noise=1.0, temperature=1.0, seed=0)
+    gates = NodeGates(tensors_of(means), bias=0.0, noise=1.0, temperature=1.0, seed=0)
     opened = gates.open_gates()
-    keep = {site: gate.detach().numpy() > 0 for site, gate in zip(gates.sites, opened, strict=True)}
+    keep = {site: gate.detach().numpy() > 0 for site, gate in opened.items()}
     with torch.no_grad():
-        trained = margins(model, tensors, gates.taps(opened))
+        trained = compact_of(model, tensors, means).margins(tensors, opened)
         masked = margins(model, tensors, keep_taps(keep, means)())
     assert torch.allclose(trained, masked, atol=1e-5)
 
 
 def test_gradients_reach_every_gate_that_matters() -> None:
     model, tensors, means = small_model(), PromptTensors.of(some_prompts()), constants()
-    gates = NodeGates(means, bias=0.1, noise=0.0, temperature=1.0, seed=0)
-    with frozen(model):
-        loss = two_sided_loss(margins(model, tensors, gates.taps(gates.open_gates())))
-        torch.autograd.backward([loss])
-        assert all(parameter.grad is None for parameter in model.parameters())
+    gates = NodeGates(tensors_of(means), bias=0.1, noise=0.0, temperature=1.0, seed=0)
+    values = compact_of(model, tensors, means).margins(tensors, gates.open_gates())
+    torch.autograd.backward([two_sided_loss(values)])
+    assert all(parameter.grad is None for parameter in model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(tau.grad is not None and bool(tau.grad.abs().sum() > 0) for tau in gates.taus)
+
+
+def test_a_gate_that_is_shut_stays_shut() -> None:
+    gates = NodeGates({Site(0, "mlp.in"): torch.zeros(3)}, bias=0, noise=0, temperature=1, seed=0)
+    with torch.no_grad():
+        gates.taus[0].copy_(torch.tensor([-0.4, -0.2, 0.1]))
+    assert gates.shut_low(-0.3)
+    assert not gates.shut_low(-0.3)
+    with torch.no_grad():
+        gates.taus[0].fill_(1.0)
+    gates.clamp()
+    assert gates.taus[0].tolist() == [-1, 1, 1]
+    assert gates.may_open()[Site(0, "mlp.in")].tolist() == [False, True, True]
+
+
+def tensors_of(means: Means) -> dict[Site, torch.Tensor]:
+    return {site: torch.from_numpy(mean) for site, mean in means.items()}
+
+
+def compact_of(model: Transformer, prompts: PromptTensors, means: Means) -> CompactModel:
+    answers = np.unique(prompts.wanted.numpy())
+    return CompactModel(model, tensors_of(means), torch.from_numpy(answers[answers >= 0]))
 
 
 def test_masks_put_the_constants_in_place_of_cut_nodes() -> None:

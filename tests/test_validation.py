@@ -190,7 +190,7 @@ def test_what_cannot_be_validated_is_refused_before_any_work(
         validate(circuit, planted.checkpoint, draws=0)
     assert caught.value.code == "draws-too-few"
     with pytest.raises(WireworkError) as caught:
-        validate(replace(circuit, ablation="resample"), planted.checkpoint)
+        validate(replace(circuit, ablation="by hand"), planted.checkpoint)
     assert caught.value.code == "ablation-unknown"
 
 

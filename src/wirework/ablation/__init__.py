@@ -1,14 +1,22 @@
 """A model on a task, and what is left of it when nodes are cut."""
 
 from wirework.ablation.calibrate import calibrate as calibrate
+from wirework.ablation.compact import CompactModel as CompactModel
+from wirework.ablation.compact import Reference as Reference
+from wirework.ablation.gates import GateSet as GateSet
 from wirework.ablation.gates import Keep as Keep
 from wirework.ablation.gates import NodeGates as NodeGates
 from wirework.ablation.gates import keep_of as keep_of
 from wirework.ablation.gates import keep_taps as keep_taps
 from wirework.ablation.gates import kept_nodes as kept_nodes
 from wirework.ablation.gates import site_gates as site_gates
+from wirework.ablation.kinds import AblationConfig as AblationConfig
+from wirework.ablation.kinds import Holding as Holding
+from wirework.ablation.kinds import require_equal_lengths as require_equal_lengths
 from wirework.ablation.lone import lone_margins as lone_margins
 from wirework.ablation.lone import require_answers as require_answers
+from wirework.ablation.masked import edge_masks as edge_masks
+from wirework.ablation.masked import masked_margins as masked_margins
 from wirework.ablation.match import MEAN_PRETRAINING as MEAN_PRETRAINING
 from wirework.ablation.match import require_model_of as require_model_of
 from wirework.ablation.score import PromptTensors as PromptTensors

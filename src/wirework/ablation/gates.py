@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from wirework.core import Site
 from wirework.engine import SiteGate
 from wirework.model import Taps
-from wirework.model.means import Means
 
 Keep = Mapping[Site, NDArray[np.bool_]]
 """Which nodes of every site are kept: site -> (channels,)."""
@@ -39,46 +38,78 @@ class _Heaviside(torch.autograd.Function):
         return gradients[0] * s * (1 - s) / ctx.temperature, None
 
 
-class NodeGates(nn.Module):
-    """One number tau per node, open where tau >= 0 (weight_sparse_paper.md §4)."""
+class GateSet(nn.Module):
+    """One number tau per gate, open where tau >= 0 (weight_sparse_paper.md §4).
+
+    One row of gates for every site in `sites`; `taus` start from N(bias, noise). `shut`: gates
+    that stay closed whatever comes, (gates) booleans a site; their tau is -1.
+    """
 
     def __init__(
-        self, means: Means, *, bias: float, noise: float, temperature: float, seed: int
+        self,
+        counts: Mapping[Site, int],
+        *,
+        bias: float,
+        noise: float,
+        temperature: float,
+        seed: int,
     ) -> None:
         super().__init__()
-        self.sites = sorted(means)
+        self.sites = sorted(counts)
         self.temperature = temperature
         random = torch.Generator().manual_seed(seed)
         self.taus = nn.ParameterList(
-            nn.Parameter(bias + noise * torch.randn(len(means[site]), generator=random))
+            nn.Parameter(bias + noise * torch.randn(counts[site], generator=random))
             for site in self.sites
         )
-        self.constants = [torch.from_numpy(means[site]) for site in self.sites]
+        self.shut = [torch.zeros(len(tau), dtype=torch.bool) for tau in self.taus]
 
-    def open_gates(self) -> list[Tensor]:
-        """The gates as 0 and 1, one tensor per site, differentiable through the surrogate."""
-        return [_Heaviside.apply(tau, self.temperature) for tau in self.taus]  # type: ignore[no-untyped-call]
-
-    def taps(self, gates: list[Tensor]) -> Taps:
-        replace: dict[Site, Callable[[Tensor], Tensor]] = {}
-        for site, gate, constant in zip(self.sites, gates, self.constants, strict=True):
-            replace[site] = partial(_mix, gate, constant)
-        return Taps(replace=replace)
+    def open_gates(self) -> dict[Site, Tensor]:
+        """The gates as 0 and 1, site -> (gates), differentiable through the surrogate."""
+        return {
+            site: _Heaviside.apply(tau, self.temperature)  # type: ignore[no-untyped-call]
+            for site, tau in zip(self.sites, self.taus, strict=True)
+        }
 
     @torch.no_grad()
     def clamp(self) -> None:
-        for tau in self.taus:
-            tau.clamp_(-1, 1)
+        for tau, shut in zip(self.taus, self.shut, strict=True):
+            tau.clamp_(-1, 1).masked_fill_(shut, -1)
+
+    @torch.no_grad()
+    def shut_low(self, below: float) -> bool:
+        """Shut every gate whose tau has fallen under `below`; whether there was a new one."""
+        news = False
+        for tau, shut in zip(self.taus, self.shut, strict=True):
+            low = (tau < below) & ~shut
+            news = news or bool(low.any())
+            shut |= low
+        self.clamp()
+        return news
+
+    def may_open(self) -> dict[Site, NDArray[np.bool_]]:
+        """Gates that are not shut."""
+        return {site: ~shut.numpy() for site, shut in zip(self.sites, self.shut, strict=True)}
 
     def values(self) -> dict[Site, NDArray[np.float32]]:
-        """tau of every node."""
+        """tau of every gate."""
         pairs = zip(self.sites, self.taus, strict=True)
         return {site: tau.detach().numpy().copy() for site, tau in pairs}
 
 
-def _mix(gate: Tensor, constant: Tensor, x: Tensor) -> Tensor:
-    gate = gate.to(x.dtype)
-    return torch.addcmul((1 - gate) * constant.to(x.dtype), gate, x)
+class NodeGates(GateSet):
+    """A gate on every node. `held`: what closed nodes are held at, learned with `learn_held`."""
+
+    def __init__(
+        self, constants: Mapping[Site, Tensor], *, learn_held: bool = False, **options: Any
+    ) -> None:
+        super().__init__({site: len(value) for site, value in constants.items()}, **options)
+        held = [constants[site].detach().clone() for site in self.sites]
+        self.held = nn.ParameterList(held) if learn_held else held
+
+    @property
+    def constants(self) -> dict[Site, Tensor]:
+        return dict(zip(self.sites, self.held, strict=True))
 
 
 def keep_taps(keep: Keep, constants: Mapping[Site, NDArray[np.float32]]) -> Callable[[], Taps]:
@@ -93,9 +124,14 @@ def _choose(keep: Tensor, constant: Tensor, x: Tensor) -> Tensor:
     return torch.where(keep, x, constant.to(x.dtype))
 
 
-def site_gates(keep: Keep, constants: Mapping[Site, NDArray[np.float32]]) -> dict[Site, SiteGate]:
-    """The same masks for the engine."""
-    return {site: SiteGate(kept, constants[site].astype(np.float64)) for site, kept in keep.items()}
+def site_gates(
+    keep: Keep, constants: Mapping[Site, NDArray[np.float32]], *, before: bool = False
+) -> dict[Site, SiteGate]:
+    """The same masks for the engine; `before`: cut nodes compete as their constants."""
+    return {
+        site: SiteGate(kept, constants[site].astype(np.float64), before)
+        for site, kept in keep.items()
+    }
 
 
 def kept_nodes(keep: Keep) -> dict[Site, tuple[int, ...]]:

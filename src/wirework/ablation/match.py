@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wirework.ablation.kinds import AblationConfig
 from wirework.circuit import Circuit
 from wirework.core import WireworkError
 from wirework.model import Checkpoint
@@ -14,17 +15,11 @@ def require_model_of(
     circuit: Circuit, checkpoint: Checkpoint, *, circuit_name: str = "", model_name: str = ""
 ) -> None:
     """Raises `circuit-model-mismatch` where `circuit` was found in another model, and
-    `ablation-unknown` where its cut nodes are held at something other than reference means.
+    `ablation-unknown` where nobody here knows how its nodes were cut.
 
     The names are what the user called the two, such as `quote.circuit` and `runs/tiny`.
     """
-    if circuit.ablation != MEAN_PRETRAINING:
-        raise WireworkError(
-            "ablation-unknown",
-            "the ablation of this circuit cannot be done again here",
-            expected=MEAN_PRETRAINING,
-            got=circuit.ablation,
-        )
+    AblationConfig.of_name(circuit.ablation)
     found = checkpoint.hash()
     if circuit.model_hash == found:
         return

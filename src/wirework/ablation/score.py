@@ -75,7 +75,13 @@ def margins(model: Transformer, prompts: PromptTensors, taps: Taps | None = None
     final = model.read_out(prompts.tokens, taps)
     rows = torch.arange(len(prompts.last))
     logits = model.unembed(final[rows, prompts.last], prompts.tokens[rows, prompts.last])
-    return _set_score(logits, prompts.wanted) - _set_score(logits, prompts.other)
+    return answer_margins(logits, prompts.wanted, prompts.other)
+
+
+def answer_margins(logits: Tensor, wanted: Tensor, other: Tensor) -> Tensor:
+    """lse(wanted logits) - lse(other logits), (B), of logits (B, O) and columns (B, A); -1 is
+    no column."""
+    return _set_score(logits, wanted) - _set_score(logits, other)
 
 
 def _set_score(logits: Tensor, answers: Tensor) -> Tensor:
@@ -99,7 +105,7 @@ def all_margins(
 
 def calibrated(values: Tensor, side: Tensor, calibration: Calibration) -> Tensor:
     """Margins after scale and shift; the shift favours the prompts' side over the other."""
-    return calibration.scale * values + calibration.shift * side
+    return calibration.scale * values + calibration.shift * side.to(values.dtype)
 
 
 def two_sided_loss(values: Tensor) -> Tensor:

@@ -108,8 +108,15 @@ class Layer(nn.Module):
         self.mlp = MLP(config, layer)
 
     def forward(self, r: Tensor, positions: Tensor | None, taps: Taps) -> Tensor:
+        return self.after_mlp(self.after_attention(r, positions, taps), positions, taps)
+
+    def after_attention(self, r: Tensor, positions: Tensor | None, taps: Taps) -> Tensor:
+        """The residual (B, T, D) after the first half; `positions` (T, P) stand beside it."""
         x = self._read("attn.in", self.norm_attn(r), positions, self.norm_attn_position, taps)
-        r = self._settle("resid.attn", r + self.attn(x, taps))
+        return self._settle("resid.attn", r + self.attn(x, taps))
+
+    def after_mlp(self, r: Tensor, positions: Tensor | None, taps: Taps) -> Tensor:
+        """The residual after the second half, which looks at each position by itself."""
         x = self._read("mlp.in", self.norm_mlp(r), positions, self.norm_mlp_position, taps)
         return self._settle("resid.mlp", r + self.mlp(x, taps))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from wirework.ablation import Keep, PromptTensors, calibrate, score_of
 from wirework.core import Measure, Site
@@ -20,19 +21,21 @@ def control_measures(
 ) -> dict[str, Measure]:
     """`sufficiency` and `necessity`: share of random circuits beaten (design §4).
 
-    A random circuit has as many nodes at every site as the circuit, drawn from all nodes there.
+    A random circuit has as many nodes at every site as the circuit, drawn from all nodes there,
+    and every edge between them; where edges were cut, what is removed is the circuit's nodes.
     Every loss compared here, the circuit's own included, is the two-sided loss on the same pairs
     after the best scale > 0 and shift for those pairs, so that nobody wins by calibration.
     """
     sample = subject.sample(SAMPLE_PAIRS, seed)
-    kept_loss = _loss(subject, subject.keep, sample)
-    removed_loss = _loss(subject, _inverted(subject.keep), sample)
+    kept_loss = _loss(subject.circuit_margins(sample), sample)
+    removed_loss = _loss(subject.margins(_inverted(subject.keep), sample), sample)
     beaten_kept = beaten_removed = 0
     with start("random circuits", draws) as progress:
         for draw in range(draws):
             other = random_circuit(subject.keep, seed, draw)
-            beaten_kept += kept_loss < _loss(subject, other, sample)
-            beaten_removed += removed_loss > _loss(subject, _inverted(other), sample)
+            beaten_kept += kept_loss < _loss(subject.margins(other, sample), sample)
+            without = subject.margins(_inverted(other), sample)
+            beaten_removed += removed_loss > _loss(without, sample)
             progress.advance(kept=beaten_kept, removed=beaten_removed)
     how = f"Losses on {len(sample)} pairs of report, each circuit calibrated on them"
     return {
@@ -63,8 +66,7 @@ def _inverted(keep: Keep) -> Keep:
     return {site: ~kept for site, kept in keep.items()}
 
 
-def _loss(subject: Subject, keep: Keep, sample: PromptTensors) -> float:
-    values = subject.margins(keep, sample)
+def _loss(values: Tensor, sample: PromptTensors) -> float:
     return score_of(values, sample, calibrate(values, sample.side)).loss
 
 

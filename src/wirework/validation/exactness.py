@@ -19,10 +19,12 @@ PROMPTS = 200
 def exactness_measures(subject: Subject, bars: dict[str, float], seed: int) -> dict[str, Measure]:
     """`exactness`, `exactness_float32`: largest gap of an answer margin between the two.
 
-    The lone circuit runs in the engine, the model in torch with every other node cut. In float64
-    they agree to rounding; in float32 another order of summation, or an AbsTopK near-tie, may
-    move a margin (design §6).
+    The lone circuit runs in the engine; the model with every other node and edge cut in torch. In
+    float64 they agree to rounding; in float32 another order of summation, or an AbsTopK near-tie,
+    may move a margin (design §6). None of a circuit that needs its model.
     """
+    if not subject.circuit.runs_alone:
+        return {}
     sample = subject.sample(PROMPTS // 2, seed)
     found = {}
     for name, kind, dtype in (
@@ -30,7 +32,7 @@ def exactness_measures(subject: Subject, bars: dict[str, float], seed: int) -> d
         ("exactness_float32", np.float32, torch.float32),
     ):
         model = deepcopy(subject.model).to(dtype)
-        masked = replace(subject, model=model).margins(subject.keep, sample).numpy()
+        masked = replace(subject, model=model).circuit_margins(sample).numpy()
         gaps = np.abs(lone_margins(subject.circuit.network, sample, kind) - masked)
         found[name] = Measure(
             float(gaps.max()),

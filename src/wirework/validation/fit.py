@@ -17,7 +17,7 @@ def fit_measures(subject: Subject, bars: dict[str, float], seed: int) -> dict[st
 
     Intervals of means: bootstrap over pairs, whole templates at a time where there are several.
     """
-    alone, whole = subject.margins(subject.keep), subject.margins(None)
+    alone, whole = subject.circuit_margins(), subject.margins(None)
     nothing = subject.margins({site: np.zeros_like(kept) for site, kept in subject.keep.items()})
     scores = {
         "task_loss": score_of(alone, subject.prompts, subject.circuit.calibration),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -11,50 +12,78 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wirework.ablation import (
+    AblationConfig,
+    CompactModel,
+    Holding,
     Keep,
     PromptTensors,
-    all_margins,
+    edge_masks,
     keep_of,
-    keep_taps,
+    masked_margins,
     require_answers,
     require_model_of,
 )
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, cut_edges
+from wirework.core import Edge
 from wirework.model import Checkpoint
-from wirework.model.means import Means
 from wirework.model.transformer import Transformer
 from wirework.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """`prompts`: the split `report` of the task. `keep`: the circuit's nodes as masks."""
+    """`holding`: what cut nodes are held at. `prompts`: the split `report` of the task. `keep`: the
+    circuit's nodes as masks; `cut`: edges between them that the circuit lacks."""
 
     circuit: Circuit
     task: Task
     model: Transformer
-    means: Means
+    holding: Holding
     prompts: PromptTensors
     keep: Keep
+    cut: tuple[Edge, ...]
 
     @classmethod
     def of(cls, circuit: Circuit, checkpoint: Checkpoint, task: Task | None) -> Self:
-        """Raises `circuit-model-mismatch`, `ablation-unknown`, `circuit-lacks-answers` and what
-        the encoding of the task raises."""
+        """Raises `circuit-model-mismatch`, `ablation-unknown`, `ablation-lengths`,
+        `circuit-lacks-answers` and what the encoding of the task raises."""
         require_model_of(circuit, checkpoint)
         asked = task if task is not None else Task.from_json(circuit.task)
         encoded = asked.encode(checkpoint.tokenizer, checkpoint.config.context)
         prompts = PromptTensors.of(encoded.report)
         require_answers(circuit.network, np.unique(prompts.wanted.numpy()).tolist())
-        means = checkpoint.require_means()
-        widths = {site: len(mean) for site, mean in means.items()}
+        config = AblationConfig.of_name(circuit.ablation)
+        holding = Holding.of(config, checkpoint, PromptTensors.of(encoded.fit))
+        gates = circuit.network.gates
+        held = {site: torch.from_numpy(gate.constant) for site, gate in gates.items()}
+        holding = holding.with_constants({**holding.constants, **held})
+        widths = {site: len(value) for site, value in holding.constants.items()}
         keep = keep_of(circuit.nodes, widths)
-        return cls(circuit, asked, checkpoint.model, means, prompts, keep)
+        cut = cut_edges(circuit, checkpoint.sparse())
+        return cls(circuit, asked, checkpoint.model, holding, prompts, keep, cut)
+
+    @cached_property
+    def whole(self) -> CompactModel:
+        """The model with nothing taken out."""
+        return CompactModel(
+            self.model,
+            self.holding.constants,
+            torch.from_numpy(self.circuit.network.answers),
+            before=self.holding.config.gate == "before",
+        )
 
     def margins(self, keep: Keep | None, prompts: PromptTensors | None = None) -> Tensor:
         """Uncalibrated margins with `keep` kept and all else cut (None: the whole model), (2N)."""
-        taps = None if keep is None else keep_taps(keep, self.means)
-        return all_margins(self.model, prompts or self.prompts, taps).double()
+        asked = prompts or self.prompts
+        if keep is None:
+            keep = {site: np.ones_like(kept) for site, kept in self.keep.items()}
+        return masked_margins(self.whole, self.holding, keep, asked).double()
+
+    def circuit_margins(self, prompts: PromptTensors | None = None) -> Tensor:
+        """Uncalibrated margins of the model with all that is not the circuit cut, (2N)."""
+        masks = edge_masks(self.whole, self.cut)
+        asked = prompts or self.prompts
+        return masked_margins(self.whole, self.holding, self.keep, asked, edges=masks).double()
 
     def sample(self, pairs: int, seed: int) -> PromptTensors:
         """Some pairs of `report`, drawn once from `seed`; all of them where there are fewer."""

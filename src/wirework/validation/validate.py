@@ -60,7 +60,7 @@ def validate(
     found = fit_measures(subject, bars, seed)
     found |= control_measures(subject, bars, seed=seed, draws=draws, start=start)
     found |= exactness_measures(subject, bars, seed)
-    measures = {name: found[name] for name in _ORDER}
+    measures = {name: found[name] for name in _ORDER if name in found}
     return Report("validation", measures, _verdict(measures), _provenance(subject, seed, draws))
 
 
@@ -88,6 +88,7 @@ def _verdict(measures: Mapping[str, Measure]) -> str:
 def _provenance(subject: Subject, seed: int, draws: int) -> dict[str, object]:
     circuit = subject.circuit
     nodes = {str(site): list(found) for site, found in sorted(circuit.nodes.items())}
+    edges = [str(edge) for edge, _ in circuit.edges()]
     record = RunRecord.collect(
         seed=seed,
         dtype=str(subject.model.unembedding.weight.dtype).removeprefix("torch."),
@@ -96,6 +97,7 @@ def _provenance(subject: Subject, seed: int, draws: int) -> dict[str, object]:
             "model": circuit.model_hash,
             "task": subject.task.hash(),
             "nodes": hashlib.sha256(json.dumps(nodes).encode()).hexdigest(),
+            "edges": hashlib.sha256(json.dumps(edges).encode()).hexdigest(),
         },
         config={"draws": draws, "control_pairs": SAMPLE_PAIRS},
     )
