@@ -50,6 +50,30 @@ report_only = true
 """
 
 
+EXCHANGE = """\
+seed = 3
+counts = { fit = 20, select = 10, report = 12 }
+
+[exchange]
+word = ["red", "green", "blue", "black", "white", "brown", "pink", "grey", "cyan"]
+
+[slots]
+indent = ["", "    "]
+thing = ["car", "sky", "sea", "book"]
+
+[[template]]
+name = "asked"
+text = '{indent}print({word:1}, {word:2}, {thing} of'
+answer = [" {word:1}", "{word:1}!"]
+
+[[template]]
+name = "alone"
+text = '{indent}{word:1} and a {thing} of'
+answer = [" {word:1}", "{word:1}!"]
+report_only = true
+"""
+
+
 @functools.cache
 def library_texts() -> tuple[str, ...]:
     """The standard library's own modules, without packages: the same with or without its tests."""

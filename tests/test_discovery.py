@@ -23,7 +23,6 @@ from wirework.core.files import sha256_file
 from wirework.core.names import sites
 from wirework.data import Tokenizer
 from wirework.discovery import DiscoveryConfig, discover
-from wirework.discovery.discover import answer_tokens
 from wirework.engine import forward
 from wirework.model import Checkpoint, ModelConfig, Transformer, reference_means, sparse
 from wirework.tasks import Task, load_task
@@ -84,7 +83,7 @@ def test_masked_model_circuit_and_engine_agree_on_200_prompts(
         site: random.random(model.config.width(site.kind)) < share
         for site in sites(model.config.n_layer)
     }
-    answers = answer_tokens(encoded)
+    answers = encoded.answer_tokens()
     tensors = PromptTensors.of(prompts)
     taps = keep_taps(keep, checkpoint.means)
     with torch.no_grad():

@@ -10,8 +10,12 @@ import typer
 from wirework.cli.bench import bench
 from wirework.cli.circuits import discover, validate, view
 from wirework.cli.convert import convert
+from wirework.cli.explain import explain
+from wirework.cli.frontier import frontier
 from wirework.cli.generate import generate
 from wirework.cli.info import info
+from wirework.cli.rankings import rankings
+from wirework.cli.sweep import sweep
 from wirework.cli.tasks import tasks
 from wirework.cli.train import train
 
@@ -41,7 +45,9 @@ def _main(
     """Models you can read."""
 
 
-for command in (train, generate, discover, validate, view, info, convert):
+for command in (
+    *(train, generate, discover, sweep, frontier, rankings, validate, view, explain, info, convert),
+):
     app.command()(command)
 app.add_typer(tasks, name="tasks")
 app.add_typer(bench, name="bench")

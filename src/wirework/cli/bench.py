@@ -1,4 +1,4 @@
-"""`wirework bench train | decode | load`."""
+"""`wirework bench train | decode | load | discover`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wirework.cli.options import JSON, SEED
+from wirework.cli.options import JSON, SEED, SETTINGS
 from wirework.cli.session import Session, session, settle_process
 
 if TYPE_CHECKING:
@@ -116,6 +116,35 @@ def load(
             "the command line",
         )  # fmt: skip
         _finish(run, bench_load(config, start=run.progress), out)
+
+
+@bench.command()
+def discover(
+    model: Annotated[str, typer.Argument(help="A run, a checkpoint, or reference/NAME.")],
+    task: Annotated[str, typer.Argument(help="A shipped task or a file of your own.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Searches of either kind.")] = 5,
+    seed: SEED = 0,
+    settings: SETTINGS = None,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """Our search for a circuit beside the plain published loop; 1 if a bar is missed.
+
+    Example: wirework bench discover runs/tiny python/single_double_quote --seeds 3
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.discover import DiscoverBench, bench_discover
+        from wirework.discovery import DiscoveryConfig
+        from wirework.tasks import load_task
+        from wirework.training import load_checkpoint
+
+        discovery = DiscoveryConfig().override(settings or [])
+        config = DiscoverBench.parse(
+            {"seeds": seeds, "seed": seed, "discovery": discovery.plain()}, "the command line"
+        )
+        report = bench_discover(load_checkpoint(model), load_task(task), config, start=run.progress)
+        _finish(run, report, out)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -1,4 +1,6 @@
 """Finding circuits: gate training, discretisation, calibration, extraction."""
 
 from wirework.discovery.config import DiscoveryConfig as DiscoveryConfig
+from wirework.discovery.discover import Search as Search
 from wirework.discovery.discover import discover as discover
+from wirework.discovery.discover import search as search

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from wirework.ablation import AblationConfig
 from wirework.core import Config
 
 
@@ -18,9 +19,14 @@ class DiscoveryConfig(Config):
     `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate (on
     `calibration_pairs` pairs of `fit`), `after` only for the chosen one (published). `clean_up`:
     cut nodes that the target can spare after discretisation, by their exact effect on
-    `price_pairs` pairs (published: by hand).
+    `price_pairs` pairs, until `tries` in a row must stay (published: by hand).
     `every_template`: the target must be met on the prompts of each template, not only in the mean
     (published), but where the full model itself misses it there.
+    `ablation`: what cut nodes are held at. `edges`: after the nodes, train gates on the weights
+    between kept nodes, for `edge_steps` steps at `edge_coefficient` loss per open edge.
+    `shut_below`: a gate whose number falls so low by the next look, every `look_every` steps,
+    stays shut, and its node leaves the computation; -1 (published) shuts none. `patience`: stop
+    training after so many steps in which neither loss nor open nodes fell; 0 never stops early.
     """
 
     target_loss: float = Field(0.15, gt=0)
@@ -42,4 +48,12 @@ class DiscoveryConfig(Config):
     every_template: bool = True
     clean_up: bool = True
     price_pairs: int = Field(32, ge=1)
+    tries: int = Field(12, ge=1)
+    ablation: AblationConfig = AblationConfig()
+    edges: bool = False
+    edge_steps: int = Field(300, ge=1)
+    edge_coefficient: float = Field(2e-4, ge=0)
+    shut_below: float = Field(-0.3, ge=-1, le=0)
+    look_every: int = Field(50, ge=1)
+    patience: int = Field(0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wirework.ablation import (
-    MEAN_PRETRAINING,
-    PromptTensors,
-    TaskScore,
-    all_margins,
-    calibrate,
-    keep_taps,
-    score,
-)
+from wirework.ablation import lone_margins, masked_margins, score, score_of
 from wirework.circuit import Calibration, Circuit
-from wirework.core import RunRecord, WireworkError
+from wirework.core import RunRecord, Site, WireworkError
 from wirework.core.progress import StartProgress, silent
+from wirework.discovery.bench import Bench, Candidate, CurvePoint, refuse_unlearned
 from wirework.discovery.config import DiscoveryConfig
-from wirework.discovery.discretise import Bench, Candidate, drop_nodes, smallest
-from wirework.discovery.gate_training import train_gates
+from wirework.discovery.discretise import drop_nodes, smallest
+from wirework.discovery.edge_search import Drop, prune_edges
+from wirework.discovery.node_gates import trained_gates
 from wirework.model import Checkpoint
 from wirework.model.precision import resolve_dtype
-from wirework.tasks import NO_TOKEN, EncodedTask, Prompts, Task
+from wirework.tasks import Task
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found. `taus`: the number of every node's gate, site -> (channels), higher =
+    keep. `curve`: the loss on `select` at every size that was measured, rising in nodes."""
+
+    circuit: Circuit
+    taus: dict[Site, NDArray[np.float32]]
+    curve: tuple[CurvePoint, ...]
 
 
 def discover(
@@ -42,88 +47,88 @@ def discover(
     unlearned_ok: bool = False,
     start: StartProgress = silent,
 ) -> Circuit:
-    """Train gates, discretise, calibrate, extract; returns a circuit that runs alone.
+    """The circuit that `search` finds; the same arguments and errors."""
+    return search(
+        checkpoint, task, target_loss=target_loss, config=config, seed=seed, state=state,
+        unlearned_ok=unlearned_ok, start=start,
+    ).circuit  # fmt: skip
+
+
+def search(
+    checkpoint: Checkpoint,
+    task: Task,
+    *,
+    target_loss: float | None = None,
+    config: DiscoveryConfig | None = None,
+    seed: int = 0,
+    state: Path | None = None,
+    unlearned_ok: bool = False,
+    start: StartProgress = silent,
+) -> Search:
+    """Train gates, discretise, clean up, calibrate, extract.
 
     `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume
     from. `unlearned_ok`: go on although the full model misses the target; then all gates may stay
-    open. Raises `task-unlearned` (before any work), `target-missed`, `resume-mismatch`,
-    `interrupted` and what the task's encoding raises.
+    open. The circuit runs alone where its ablation holds cut nodes at constants. Raises
+    `task-unlearned`, `edges-need-constants`, `ablation-lengths` (before any work),
+    `target-missed`, `resume-mismatch`, `interrupted` and what the task's encoding raises.
     """
     config = config or DiscoveryConfig()
     if target_loss is not None:
         config = config.replace(target_loss=target_loss)
+    _check(config)
     encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
-    fit, select, report = (PromptTensors.of(part) for part in _parts(encoded))
-    full = _full_score(checkpoint, fit, select, config)
-    if full.loss > config.target_loss and not unlearned_ok:
-        raise _unlearned(task, config.target_loss, full.loss)
-    answers = answer_tokens(encoded)
+    bench = Bench.of(checkpoint, encoded, config)
+    if not unlearned_ok:
+        refuse_unlearned(task, config.target_loss, bench.full.loss)
     identity = _identity(checkpoint, task, config, seed)
-    taus = train_gates(
-        checkpoint, fit, config, seed=seed, state=state, identity=identity, start=start
-    )
-    tokens = np.array(prompt_tokens(encoded), dtype=np.int64)
-    full_margin = float(all_margins(checkpoint.model, select).mean())
-    bench = Bench(checkpoint, fit, select, answers, tokens, full, full_margin, config)
+    taus = trained_gates(bench, seed=seed, state=state, identity=identity, start=start)
     found = smallest(bench, taus, start)
+    drops: tuple[Drop, ...] = ()
     if found is None and not unlearned_ok:
-        raise _missed(task, config.target_loss, full.loss)
+        raise _missed(task, config.target_loss, bench.full.loss)
     if found is None:
         found = bench.measure({site: tau >= 0 for site, tau in taus.items()})
-    elif config.clean_up:
-        found = drop_nodes(bench, found, start)
-    return _circuit(checkpoint, task, config, bench, found, report, encoded, seed)
+    else:
+        if config.clean_up:
+            found = drop_nodes(bench, found, start)
+        if config.edges:
+            found, drops = prune_edges(bench, found, seed=seed, start=start)
+    circuit = _circuit(checkpoint, task, bench, found, drops, seed)
+    return Search(circuit, taus, bench.curve())
 
 
-def _full_score(
-    checkpoint: Checkpoint, fit: PromptTensors, select: PromptTensors, config: DiscoveryConfig
-) -> TaskScore:
-    """The whole model on `select`, calibrated as every candidate will be."""
-    calibration = Calibration()
-    if config.calibrate == "during":
-        calibration = calibrate(all_margins(checkpoint.model, fit), fit.side)
-    return score(checkpoint.model, select, calibration=calibration)
-
-
-def answer_tokens(encoded: EncodedTask) -> NDArray[np.int64]:
-    """Every token that is an answer on some side of some pair, rising."""
-    parts = [array for prompts in _parts(encoded) for array in (prompts.wanted, prompts.other)]
-    tokens: NDArray[np.int64] = np.unique(np.concatenate([part.ravel() for part in parts]))
-    return np.asarray(tokens[tokens != NO_TOKEN])
-
-
-def prompt_tokens(encoded: EncodedTask) -> tuple[int, ...]:
-    """Every token of some prompt, padding left out, rising."""
-    found: set[int] = set()
-    for part in _parts(encoded):
-        real = np.arange(part.tokens.shape[1]) <= part.last[:, None]
-        found.update(int(token) for token in np.unique(part.tokens[real]))
-    return tuple(sorted(found))
-
-
-def _parts(encoded: EncodedTask) -> tuple[Prompts, Prompts, Prompts]:
-    return encoded.fit, encoded.select, encoded.report
+def _check(config: DiscoveryConfig) -> None:
+    if config.edges and not config.ablation.constant:
+        raise WireworkError(
+            "edges-need-constants",
+            "an edge is cut by showing its target a constant",
+            expected="an ablation that holds every cut node at one value everywhere",
+            got=config.ablation.name,
+            hint="--set edges=false",
+        )
 
 
 def _circuit(
     checkpoint: Checkpoint,
     task: Task,
-    config: DiscoveryConfig,
     bench: Bench,
     found: Candidate,
-    report: PromptTensors,
-    encoded: EncodedTask,
+    drops: tuple[Drop, ...],
     seed: int,
 ) -> Circuit:
-    calibration = bench.calibration(found.lone)
-    taps = keep_taps(found.keep, checkpoint.means)
-    model = checkpoint.model
-    calibrated = score(model, report, taps, calibration)
-    whole = score(model, report)
+    config, ablation = bench.config, bench.holding.config
+    calibration = bench.calibration(found)
+    if ablation.constant:
+        values = torch.from_numpy(lone_margins(found.lone, bench.report, np.float32))
+    else:
+        values = masked_margins(bench.whole, bench.holding, found.keep, bench.report)
+    calibrated = score_of(values, bench.report, calibration)
+    whole = score(checkpoint.model, bench.report)
     losses = {
         "task_loss": calibrated.loss,
         "task_accuracy": calibrated.accuracy,
-        "task_loss_raw": score(model, report, taps).loss,
+        "task_loss_raw": score_of(values, bench.report, Calibration()).loss,
         "select_loss": found.loss,
         "target_loss": config.target_loss,
         "model_loss": whole.loss,
@@ -138,19 +143,22 @@ def _circuit(
         config=config.plain(),
         config_hash=config.hash(),
     )
+    recipe: dict[str, Any] = {"discovery": config.plain(), "seed": seed}
+    if drops:
+        recipe["edge_drops"] = [drop.to_json() for drop in drops]
     return Circuit(
         nodes=found.nodes,
         network=found.lone,
         tokenizer=checkpoint.tokenizer.to_json(),
         task=task.to_json(),
-        prompt_tokens=prompt_tokens(encoded),
+        prompt_tokens=tuple(int(token) for token in bench.tokens),
         model_hash=model_hash,
         model_step=checkpoint.step,
         calibration=calibration,
-        ablation=MEAN_PRETRAINING,
-        runs_alone=True,
+        ablation=ablation.name,
+        runs_alone=ablation.constant,
         losses=losses,
-        recipe={"discovery": config.plain(), "seed": seed},
+        recipe=recipe,
         provenance=record.to_json(),
     )
 
@@ -158,16 +166,6 @@ def _circuit(
 def _identity(checkpoint: Checkpoint, task: Task, config: DiscoveryConfig, seed: int) -> str:
     parts: list[Any] = [checkpoint.hash(), task.hash(), config.hash(), seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _unlearned(task: Task, target: float, loss: float) -> WireworkError:
-    return WireworkError(
-        "task-unlearned",
-        f"the full model itself misses the target on {task.name}",
-        expected=f"a loss of at most {target:g} on the split `select`",
-        got=f"loss {loss:.3f}",
-        hint=f"a longer training, --target-loss {loss * 1.2:.2f}, or --unlearned-ok to go on",
-    )
 
 
 def _missed(task: Task, target: float, loss: float) -> WireworkError:

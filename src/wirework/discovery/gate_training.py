@@ -1,82 +1,100 @@
-"""Train one gate per node: task loss + coefficient x open nodes. The loop, read downward."""
+"""Train gates on nodes or edges: task loss + coefficient x open gates. The loop, read downward."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import NodeGates, PromptTensors, frozen, margins, two_sided_loss
-from wirework.core import Site, WireworkError
-from wirework.core.arrays import load_arrays, save_arrays
+from wirework.ablation import GateSet, PromptTensors, two_sided_loss
+from wirework.ablation.compact import Gates
 from wirework.core.interrupt import Interruptible, interrupted
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
-from wirework.model import Checkpoint
-from wirework.model.precision import autocast, resolve_dtype
+from wirework.discovery.gate_state import load_gates, save_gates
+from wirework.discovery.patience import Patience
 from wirework.sparsity import learning_rate_at
 
 SAVE_EVERY = 50
 
 
+class Gated(Protocol):
+    """A model under gates that are being trained."""
+
+    @property
+    def gates(self) -> GateSet: ...
+
+    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+        """Answer margins (2N) with the gates as they are now."""
+        ...
+
+    def renew(self) -> None:
+        """More gates have been shut for good."""
+        ...
+
+
 def train_gates(
-    checkpoint: Checkpoint,
+    gated: Gated,
     fit: PromptTensors,
     config: DiscoveryConfig,
     *,
+    steps: int,
+    coefficient: float,
     seed: int,
+    label: str = "gates",
     state: Path | None = None,
     identity: str = "",
     start: StartProgress = silent,
-) -> dict[Site, NDArray[np.float32]]:
-    """tau of every node after `config.steps` steps on `fit` (weight_sparse_paper.md §4).
+) -> None:
+    """At most `steps` steps on `fit` (weight_sparse_paper.md §4); `gated.gates` are trained.
 
     With `state` (a file) progress is saved every 50 steps and picked up again from there;
     `identity` names what the state belongs to. Raises `resume-mismatch`, `interrupted`.
     """
-    model = checkpoint.model
-    gates = NodeGates(
-        checkpoint.require_means(),
-        bias=config.init_bias,
-        noise=config.init_noise,
-        temperature=config.temperature,
-        seed=seed,
-    )
-    optimizer = torch.optim.AdamW(
-        gates.parameters(),
-        lr=config.lr,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-    )
-    dtype = resolve_dtype(config.dtype)
-    first = _load(state, gates, optimizer, identity)
-    with frozen(model), Interruptible() as stop, start("gates", config.steps, first) as progress:
-        for step in range(first, config.steps):
+    gates = gated.gates
+    optimizer = _optimizer(gates, config)
+    patience = Patience(config.patience)
+    first = load_gates(state, gates, optimizer, patience, identity)
+    gated.renew()
+    with Interruptible() as stop, start(label, steps, first) as progress:
+        for step in range(first, steps):
+            if patience.lost:
+                break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(
-                    step + 1, config.steps + 1, config.lr, warmup=config.warmup
-                )
+                group["lr"] = learning_rate_at(step + 1, steps + 1, config.lr, warmup=config.warmup)
             batch = fit.pairs(_pairs_of_step(len(fit), config.batch, step, seed))
             opened = gates.open_gates()
-            with autocast(dtype):
-                values = margins(model, batch, gates.taps(opened))
-            task_loss = two_sided_loss(values.float())
-            nodes = torch.stack([gate.sum() for gate in opened]).sum()
+            task_loss = two_sided_loss(gated.margins(batch, opened).float())
+            count = torch.stack([gate.sum() for gate in opened.values()]).sum()
             optimizer.zero_grad()
-            (task_loss + config.coefficient * nodes).backward()  # type: ignore[no-untyped-call]
+            (task_loss + coefficient * count).backward()  # type: ignore[no-untyped-call]
             _clip_rms([p.grad for p in gates.parameters() if p.grad is not None], config.clip_rms)
             optimizer.step()
             gates.clamp()
-            done = step + 1
-            progress.advance(loss=float(task_loss.detach()), nodes=int(nodes.detach()))
+            done, loss, n_open = step + 1, float(task_loss.detach()), int(count.detach())
+            progress.advance(loss=loss, open=n_open)
+            patience.look(done, loss, n_open)
+            if done % config.look_every == 0 and gates.shut_low(config.shut_below):
+                gated.renew()
             if state is not None and (done % SAVE_EVERY == 0 or stop.requested):
-                _save(state, gates, optimizer, done, identity)
+                save_gates(state, gates, optimizer, patience, done, identity)
             if stop.requested:
-                raise interrupted(done, config.steps, "the same command with --resume")
-    return gates.values()
+                raise interrupted(done, steps, "the same command with --resume")
+
+
+def _optimizer(gates: GateSet, config: DiscoveryConfig) -> torch.optim.AdamW:
+    others = [p for name, p in gates.named_parameters() if not name.startswith("taus.")]
+    return torch.optim.AdamW(
+        [
+            {"params": list(gates.taus), "weight_decay": config.weight_decay},
+            *([{"params": others, "weight_decay": 0.0}] if others else []),
+        ],
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+    )
 
 
 def _pairs_of_step(count: int, batch: int, step: int, seed: int) -> Tensor:
@@ -95,40 +113,3 @@ def _clip_rms(gradients: list[Tensor], limit: float) -> None:
     rms = float((squares / sum(g.numel() for g in gradients)).sqrt())
     if rms > limit:
         torch._foreach_mul_(gradients, limit / rms)
-
-
-def _save(
-    path: Path, gates: NodeGates, optimizer: torch.optim.Optimizer, step: int, identity: str
-) -> None:
-    arrays: dict[str, NDArray[np.float32]] = {}
-    for index, tau in enumerate(gates.taus):
-        arrays[f"tau/{index}"] = tau.detach().numpy()
-        for name, tensor in optimizer.state[tau].items():
-            arrays[f"adam/{index}/{name}"] = tensor.numpy()
-    save_arrays(path, arrays, {"step": step, "identity": identity})
-
-
-def _load(
-    path: Path | None, gates: NodeGates, optimizer: torch.optim.Optimizer, identity: str
-) -> int:
-    if path is None or not path.exists():
-        return 0
-    arrays, header = load_arrays(path)
-    if header["identity"] != identity:
-        raise WireworkError(
-            "resume-mismatch",
-            f"{path} belongs to another search",
-            expected="the same model, task, settings and seed",
-            got=f"a state of search {header['identity'][:12]}",
-            hint="leave --resume away to start anew",
-        )
-    with torch.no_grad():
-        for index, tau in enumerate(gates.taus):
-            tau.copy_(torch.from_numpy(arrays[f"tau/{index}"]))
-            prefix = f"adam/{index}/"
-            optimizer.state[tau] = {
-                key.removeprefix(prefix): torch.from_numpy(array)
-                for key, array in arrays.items()
-                if key.startswith(prefix)
-            }
-    return int(header["step"])

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from wirework.core.files import write_bytes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from wirework.plots.style import save_figure
 
 _LOSS, _VALIDATION, _DENSITY = "#1f6fb4", "#c2410c", "#6b7280"
 
 
 def draw_training(rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write an SVG from metrics rows (`step`, `loss`, `density`, now and then `val_loss`)."""
+    """Write a picture from metrics rows (`step`, `loss`, `density`, now and then `val_loss`)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -37,14 +32,4 @@ def draw_training(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         lines, [str(line.get_label()) for line in lines], loc="upper right", frameon=False
     )
     losses.grid(alpha=0.2)
-    save_svg(figure, path)
-
-
-def save_svg(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG; equal figures give equal bytes."""
-    import matplotlib as mpl
-
-    buffer = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "wirework", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    write_bytes(path, buffer.getvalue())
+    save_figure(figure, path)

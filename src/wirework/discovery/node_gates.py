@@ -1,0 +1,95 @@
+"""A model with a gate on every node, cut down as gates are shut for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wirework.ablation import CompactModel, Holding, NodeGates, PromptTensors
+from wirework.ablation.compact import Gates
+from wirework.core import Site
+from wirework.core.progress import StartProgress, silent
+from wirework.discovery.bench import Bench
+from wirework.discovery.config import DiscoveryConfig
+from wirework.discovery.gate_training import train_gates
+from wirework.model import Transformer
+from wirework.model.precision import resolve_dtype
+
+
+def trained_gates(
+    bench: Bench,
+    *,
+    seed: int,
+    state: Path | None = None,
+    identity: str = "",
+    start: StartProgress = silent,
+) -> dict[Site, NDArray[np.float32]]:
+    """tau of every node after training as `bench.config` says; HIGHER = KEEP, open where >= 0.
+
+    Where constants are learned, the bench holds cut nodes at them from then on. For `state` and
+    `identity`, and what is raised, see `train_gates`.
+    """
+    config = bench.config
+    gated = GatedNodes(bench.model, bench.holding, bench.answers, config, seed=seed)
+    train_gates(
+        gated, bench.fit, config, steps=config.steps, coefficient=config.coefficient, seed=seed,
+        state=state, identity=identity, start=start,
+    )  # fmt: skip
+    if gated.learned:
+        bench.hold(gated.holding)
+    return gated.gates.values()
+
+
+class GatedNodes:
+    """`holding`: what closed nodes are held at, as it starts; `answers`: answer tokens, rising."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        holding: Holding,
+        answers: NDArray[np.int64],
+        config: DiscoveryConfig,
+        *,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.answers = torch.from_numpy(answers)
+        self.start = holding
+        self.learned = config.ablation.kind == "optimal"
+        self.gates: NodeGates = NodeGates(
+            holding.constants,
+            bias=config.init_bias,
+            noise=config.init_noise,
+            temperature=config.temperature,
+            seed=seed,
+            learn_held=self.learned,
+        )
+        self.whole = self._compact(shut=False)
+        self.compact = self.whole
+
+    @property
+    def holding(self) -> Holding:
+        """What closed nodes are held at now."""
+        return self.start.with_constants(self.gates.constants)
+
+    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+        reference = self.start.reference(self.whole, prompts)
+        return self.compact.margins(prompts, opened, reference)
+
+    def renew(self) -> None:
+        self.compact = self._compact(shut=self.config.ablation.constant and not self.learned)
+
+    def _compact(self, *, shut: bool) -> CompactModel:
+        return CompactModel(
+            self.model,
+            self.gates.constants,
+            self.answers,
+            kept=self.gates.may_open() if shut else None,
+            before=self.config.ablation.gate == "before",
+            dtype=resolve_dtype(self.config.dtype),
+        )
