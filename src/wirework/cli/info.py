@@ -73,8 +73,11 @@ def _show_references(run: Session) -> None:
     from wirework.training.reference_models import reference_cards
 
     columns = ("nonzeros", "density", "val_loss", "bits/byte", "dead neurons", "tokens")
-    table = Table("model", *columns, box=None)
     cards = reference_cards()
+    table = Table(box=None)
+    table.add_column("model", min_width=max((len(card["name"]) for card in cards), default=0))
+    for column in columns:
+        table.add_column(column)
     for card in cards:
         table.add_row(
             card["name"],

@@ -55,5 +55,5 @@ class DiscoveryConfig(Config):
     edge_coefficient: float = Field(2e-4, ge=0)
     shut_below: float = Field(-0.3, ge=-1, le=0)
     look_every: int = Field(50, ge=1)
-    patience: int = Field(0, ge=0)
+    patience: int = Field(150, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
