@@ -218,7 +218,7 @@ def tensors_of(means: Means) -> dict[Site, torch.Tensor]:
 
 
 def compact_of(model: Transformer, prompts: PromptTensors, means: Means) -> CompactModel:
-    answers = np.unique(prompts.wanted.numpy())
+    answers = np.unique(np.concatenate([prompts.wanted.numpy(), prompts.other.numpy()]))
     return CompactModel(model, tensors_of(means), torch.from_numpy(answers[answers >= 0]))
 
 

@@ -13,7 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from wirework.ablation import PromptTensors, score
+from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.data import Corpus
 from wirework.model import Checkpoint
@@ -88,7 +91,8 @@ def main() -> None:
         return
     settle_process()
     run = wanted.runs / wanted.name
-    checkpoint = train(recipe(wanted.name, wanted.libs), run, resume=True)
+    shown = progress_to(Console(stderr=True), quiet=False)
+    checkpoint = train(recipe(wanted.name, wanted.libs), run, resume=True, start=shown)
     stored = publish(
         checkpoint,
         Corpus.open(run / "corpus"),
