@@ -22,6 +22,9 @@ from wirework.tasks import Task
 
 _BATCH = 16
 
+MOST_EDGES = 1000
+"""Every effect of an edge takes a pass over the prompts."""
+
 
 @dataclass(frozen=True)
 class _Spot:
@@ -50,6 +53,7 @@ def top_examples(
     `seed`, evenly from all places where the node is not zero; at most one of each window. Each
     shows up to `span` tokens, most of them before the chosen one. The effects are those of
     `node_effects` and `edge_effects` on 128 pairs from all over the split `report` of the task.
+    Circuits of more than 1,000 edges get no effects of edges.
     Raises `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`,
     `circuit-needs-model`.
     """
@@ -74,7 +78,9 @@ def top_examples(
         chosen = [_shown(spots[node], tokens, span, checkpoint.tokenizer)
                   for spots in (tops, randoms)]  # fmt: skip
         nodes[node] = NodeEvidence(effect, *chosen)
-    return Evidence(circuit.model_hash, nodes, edge_effects(circuit, report, start=start))
+    few = circuit.n_edges <= MOST_EDGES
+    edges = edge_effects(circuit, report, start=start) if few else ()
+    return Evidence(circuit.model_hash, nodes, edges)
 
 
 def _checked(
