@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.synchronize import Event
 from typing import Any, Protocol
 
 from wirework.core import WireworkError
@@ -27,6 +27,12 @@ GRACE = 10.0
 _POLL = 0.2
 
 Stopping = Callable[[], bool]
+
+
+class Flag(Protocol):
+    """A number in memory that processes share; 1 once it is raised."""
+
+    value: int
 
 
 class Pool(Protocol):
@@ -63,7 +69,8 @@ def _processes(count: int) -> Iterator[Pool]:
     that each is told once.
     """
     context = mp.get_context("spawn")
-    stop, now = context.Event(), context.Event()
+    # Plain memory: to set an Event is to wait for its listeners, and one of them may be dead.
+    stop, now = context.RawValue("b", 0), context.RawValue("b", 0)
     executor = ProcessPoolExecutor(count, context, _become_worker, (stop, now))
 
     def run(jobs: Sequence[Job], stopping: Stopping) -> Iterator[Outcome]:
@@ -80,7 +87,7 @@ def _processes(count: int) -> Iterator[Pool]:
         except BrokenProcessPool:
             raise _worker_lost(count) from None
         if under_way:
-            stop.set()
+            stop.value = 1
             for future in wait(under_way).done:
                 with contextlib.suppress(BrokenProcessPool):  # given up after GRACE
                     yield future.result()
@@ -88,14 +95,13 @@ def _processes(count: int) -> Iterator[Pool]:
     try:
         yield run
     except BaseException:
-        now.set()
-        stop.set()
+        now.value = stop.value = 1
         raise
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _become_worker(stop: Event, now: Event) -> None:
+def _become_worker(stop: Flag, now: Flag) -> None:
     """Runs first in every worker process."""
     if sys.platform != "win32":
         os.setpgrp()
@@ -103,16 +109,19 @@ def _become_worker(stop: Event, now: Event) -> None:
     threading.Thread(target=_listen, args=(stop, now), daemon=True).start()
 
 
-def _listen(stop: Event, now: Event) -> None:
+def _listen(stop: Flag, now: Flag) -> None:
     """End the worker when it is told to, or when the process that started it is gone."""
     parent = mp.parent_process()
     assert parent is not None
-    while not stop.wait(_POLL):
+    while not stop.value:
+        time.sleep(_POLL)
         if not parent.is_alive():
             os._exit(1)
     # Where gates are being trained, this stores their state and ends the run.
     os.kill(os.getpid(), signal.SIGINT)
-    now.wait(GRACE)
+    given_up = time.monotonic() + GRACE
+    while not now.value and time.monotonic() < given_up:
+        time.sleep(_POLL)
     os._exit(1)
 
 
