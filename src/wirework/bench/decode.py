@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from wirework.bench.config import HEAD, BenchConfig
 from wirework.bench.dense_decode import DenseDecoder
-from wirework.bench.machine import describe_machine, threads
+from wirework.bench.machine import describe_machine
 from wirework.bench.memory import Memory, memory_to_generate
 from wirework.bench.random_network import random_network
 from wirework.bench.turns import Seconds, Side, milliseconds, quickest, ratio, take_turns
@@ -23,6 +23,7 @@ from wirework.core import Measure, Report, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.engine import Decoder, stream
 from wirework.model import ModelConfig
+from wirework.model.threads import threads
 
 _BAR = 30.0
 _MEMORY_BAR = 0.1

@@ -18,7 +18,7 @@ from wirework.ablation.compact import Gates
 from wirework.ablation.score import answer_margins
 from wirework.ablation.settle import pass_gates_plain
 from wirework.bench.config import LEAST_PAIRS
-from wirework.bench.machine import describe_machine, notes_on, threads
+from wirework.bench.machine import describe_machine, notes_on
 from wirework.bench.turns import ratio
 from wirework.core import Config, Measure, Report, RunRecord, Site
 from wirework.core.progress import StartProgress, silent
@@ -30,6 +30,7 @@ from wirework.discovery.gate_training import train_gates
 from wirework.discovery.node_gates import GatedNodes
 from wirework.model import Checkpoint, Taps, Transformer
 from wirework.model.precision import resolve_dtype
+from wirework.model.threads import threads
 from wirework.tasks import Task
 
 
@@ -149,10 +150,7 @@ class PlainNodes:
         self.model = model
         self.gates = NodeGates(
             holding.constants,
-            bias=config.init_bias,
-            noise=config.init_noise,
-            temperature=config.temperature,
-            seed=seed,
+            **config.gate_options(seed),
         )
 
     def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:

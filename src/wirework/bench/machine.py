@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +41,6 @@ def notes_on(machine: dict[str, Any]) -> list[dict[str, str]]:
         hint="the same command once the machine is idle",
     )
     return [busy.to_json()]
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """torch and the compiled kernels use `count` threads inside, at most as many as before."""
-    before, kernels = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(count)
-    numba.set_num_threads(min(count, kernels))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        numba.set_num_threads(kernels)
 
 
 def _cpu() -> str:

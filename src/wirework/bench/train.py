@@ -11,13 +11,14 @@ from pydantic import Field
 from torch import Tensor
 
 from wirework.bench.config import FLOOR, HEAD, BenchConfig
-from wirework.bench.machine import describe_machine, threads
+from wirework.bench.machine import describe_machine
 from wirework.bench.reference_step import Attend, ReferenceStep
 from wirework.bench.turns import Side, milliseconds, quickest, ratio, take_turns
 from wirework.core import Report
 from wirework.core.progress import StartProgress, silent
 from wirework.model import ModelConfig, Transformer
 from wirework.model.precision import autocast, resolve_dtype
+from wirework.model.threads import threads
 from wirework.sparsity import SparseAdamW, SparsityConfig, project
 from wirework.training.loss import next_token_loss
 

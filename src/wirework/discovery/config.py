@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -57,3 +57,12 @@ class DiscoveryConfig(Config):
     look_every: int = Field(50, ge=1)
     patience: int = Field(150, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def gate_options(self, seed: int) -> dict[str, Any]:
+        """How gates start and open, as `GateSet` takes it."""
+        return {
+            "bias": self.init_bias,
+            "noise": self.init_noise,
+            "temperature": self.temperature,
+            "seed": seed,
+        }

@@ -55,10 +55,7 @@ class GatedEdges:
         }
         self.gates = GateSet(
             {site: len(places) for site, places in self.places.items()},
-            bias=config.init_bias,
-            noise=config.init_noise,
-            temperature=config.temperature,
-            seed=seed,
+            **config.gate_options(seed),
         )
 
     def _places(self, site: Site, weight: Tensor, keep: Keep) -> Tensor:

@@ -63,10 +63,7 @@ class GatedNodes:
         self.learned = config.ablation.kind == "optimal"
         self.gates: NodeGates = NodeGates(
             holding.constants,
-            bias=config.init_bias,
-            noise=config.init_noise,
-            temperature=config.temperature,
-            seed=seed,
+            **config.gate_options(seed),
             learn_held=self.learned,
         )
         self.whole = self._compact(shut=False)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
-
-import numba
-import torch
 
 from wirework.core import WireworkError
 from wirework.discovery.discover import Search, search
 from wirework.discovery.sweep_folder import SweepFolder
 from wirework.discovery.sweep_plan import Run, RunResult
 from wirework.model import Checkpoint
+from wirework.model.threads import threads
 from wirework.tasks import Task
 from wirework.training import load_checkpoint
 
@@ -52,7 +48,7 @@ def perform(job: Job) -> Outcome:
     folder, run = SweepFolder(job.folder), job.run
     status, error, found = "found", {}, None
     try:
-        with _threads(job.threads):
+        with threads(job.threads):
             found = search(
                 _opened(job.model, run.model_hash),
                 Task.from_json(job.task),
@@ -84,19 +80,6 @@ def _opened(model: str, expected: str) -> Checkpoint:
             hint=f"name a step, as in {model.partition('@')[0]}@3000",
         )  # fmt: skip
     return checkpoint
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Inside, torch and the kernels use `count` threads, or as many as there are."""
-    before, kernels = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(count)
-    numba.set_num_threads(min(count, kernels))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        numba.set_num_threads(kernels)
 
 
 def _result(job: Job, status: str, error: dict[str, str], found: Search | None) -> RunResult:
