@@ -62,10 +62,14 @@ def random_model(seed: int, **changes: Any) -> Transformer:
 
 
 def random_prompts(seed: int, pairs: int = 6) -> PromptTensors:
-    """Pairs of prompts of 3 to 14 tokens; the sides of a pair are equally long."""
+    """Pairs of prompts of 3 to 14 tokens; the sides of a pair are equally long. Many begin alike,
+    and some are the beginning of another."""
     draw = torch.Generator().manual_seed(seed)
     last = torch.randint(2, 14, (pairs,), generator=draw).repeat(2)
     tokens = torch.randint(0, 50, (2 * pairs, int(last.max()) + 1), generator=draw)
+    for row in range(1, 2 * pairs):
+        alike = int(torch.randint(0, tokens.shape[1] + 1, (), generator=draw))
+        tokens[row, :alike] = tokens[row - 1, :alike]
     side = torch.tensor([1, -1]).repeat_interleave(pairs)
     both = torch.tensor([[3, 4], [7, -1]])
     wanted, other = both[(side < 0).long()], both[(side > 0).long()]
@@ -224,11 +228,22 @@ def test_attention_from_the_last_token_is_a_row_of_attention(seed: int) -> None:
         assert (attend_from(q[rows, :, last], k, v, sink, last) - whole).abs().max() < 1e-12
 
 
-def test_packing_is_inverse_to_padding() -> None:
-    packed = Packed.of(random_prompts(0))
+@given(seed=st.integers(0, 10_000), shared=st.booleans())
+def test_every_token_finds_its_row(seed: int, shared: bool) -> None:
+    prompts = random_prompts(seed)
+    packed = Packed.of(prompts, shared=shared)
+    real = torch.arange(prompts.tokens.shape[1]) <= prompts.last[:, None]
+    for numbers, wanted in (
+        (packed.tokens, prompts.tokens),
+        (packed.positions, torch.arange(prompts.tokens.shape[1]).expand_as(prompts.tokens)),
+    ):
+        assert torch.equal(packed.pad(numbers[:, None])[..., 0][real], wanted[real])
+    assert torch.equal(packed.at_ends(packed.positions), prompts.last)
     x = torch.randn(len(packed.tokens), 3)
     assert torch.equal(packed.unpad(packed.pad(x)), x)
-    assert torch.equal(
-        packed.tokens[packed.ends],
-        random_prompts(0).tokens[torch.arange(12), random_prompts(0).last],
-    )
+    beginnings = {
+        tuple(row[: n + 1])
+        for row, last in zip(prompts.tokens.tolist(), prompts.last.tolist(), strict=True)
+        for n in range(last + 1)
+    }
+    assert len(packed.tokens) == (len(beginnings) if shared else int(real.sum()))

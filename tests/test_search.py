@@ -100,7 +100,7 @@ def test_the_curve_rises_in_nodes_and_ends_in_the_chosen_loss(planted: Planted) 
     assert nodes == sorted(set(nodes)) and len(nodes) > 2
     chosen = {p.nodes: p.loss for p in result.curve}[result.circuit.n_nodes]
     assert chosen <= result.circuit.losses["select_loss"] + 1e-9
-    assert {tau.shape for tau in result.taus.values()}
+    assert {tau.shape for tau in result.scores.values()}
 
 
 @pytest.mark.parametrize("settings", [(), ("ablation.kind=optimal",), ("patience=50",)])

@@ -1,9 +1,9 @@
 """A model under gates, cut down to what its answers need: what one gate step computes.
 
 Equal to the whole model under the same gates, in less time: prompts lie in memory without
-padding, the last layer is computed at the last tokens only, logits for answers only, and channels
-that are closed for good leave the products, their constants in the biases. Closed channels still
-compete at AbsTopK where an open one does (design §2).
+padding and their equal beginnings once, the last layer is computed at the last tokens only, logits
+for answers only, and channels that are closed for good leave the products, their constants in the
+biases. Closed channels still compete at AbsTopK where an open one does (design §2).
 """
 
 from __future__ import annotations
@@ -41,23 +41,27 @@ _SELECTED = (*READ_SITES, "mlp.neuron")
 class Reference:
     """What a run of the whole model leaves to a run under gates, one row a computed token.
 
-    `values`: what closed channels take, site -> (rows, channels). `scales`: 1 / rms of the norm
-    before a read site, (rows, 1).
+    `packed`: the rows. `values`: what closed channels take, site -> (rows, channels). `scales`:
+    1 / rms of the norm before a read site, (rows, 1).
     """
 
+    packed: Packed
     values: dict[Site, Tensor] = field(default_factory=dict)
     scales: dict[Site, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass: prompts, gates (None: all open), what closed channels take, edge masks."""
+    """One pass: prompts and what closed channels take, gates (None: all open), edge masks."""
 
-    packed: Packed
+    reference: Reference
     gates: Gates | None = None
-    reference: Reference = field(default_factory=Reference)
     edges: Mapping[Site, Tensor] = field(default_factory=dict)
     record: Reference | None = None
+
+    @property
+    def packed(self) -> Packed:
+        return self.reference.packed
 
 
 class CompactModel:
@@ -111,17 +115,17 @@ class CompactModel:
         `edges`: by target site, masks like the weights of `products`: where one is 0, the target
         sees the constant of the source.
         """
-        run = _Pass(Packed.of(prompts), gates, reference or Reference(), edges or {})
+        run = _Pass(reference or Reference(Packed.of(prompts)), gates, edges or {})
         with frozen(self.model):
             logits = self._logits(run)
         return answer_margins(logits, self._columns(prompts.wanted), self._columns(prompts.other))
 
     @torch.no_grad()
-    def reference(self, prompts: PromptTensors) -> Reference:
+    def reference(self, packed: Packed) -> Reference:
         """Every site and every norm's scale in a run of the whole model."""
         assert not self.open, "the whole model is asked for"
-        record = Reference()
-        self._logits(_Pass(Packed.of(prompts), record=record))
+        record = Reference(packed)
+        self._logits(_Pass(Reference(packed), record=record))
         return record
 
     def only_ends(self, site: Site) -> bool:

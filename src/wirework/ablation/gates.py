@@ -42,7 +42,8 @@ class GateSet(nn.Module):
     """One number tau per gate, open where tau >= 0 (weight_sparse_paper.md §4).
 
     One row of gates for every site in `sites`; `taus` start from N(bias, noise). `shut`: gates
-    that stay closed whatever comes, (gates) booleans a site; their tau is -1.
+    that stay closed whatever comes, (gates) booleans a site; their tau is -1. `until`: the last
+    look at which each gate was open, as a share of the training.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class GateSet(nn.Module):
             for site in self.sites
         )
         self.shut = [torch.zeros(len(tau), dtype=torch.bool) for tau in self.taus]
+        self.until = [torch.zeros(len(tau)) for tau in self.taus]
 
     def open_gates(self) -> dict[Site, Tensor]:
         """The gates as 0 and 1, site -> (gates), differentiable through the surrogate."""
@@ -75,6 +77,11 @@ class GateSet(nn.Module):
     def clamp(self) -> None:
         for tau, shut in zip(self.taus, self.shut, strict=True):
             tau.clamp_(-1, 1).masked_fill_(shut, -1)
+
+    def look(self, done: float) -> None:
+        """Note which gates are open when `done`, a share, of the training is done."""
+        for tau, until in zip(self.taus, self.until, strict=True):
+            until.masked_fill_(tau >= 0, done)
 
     @torch.no_grad()
     def shut_low(self, below: float) -> bool:
@@ -95,6 +102,13 @@ class GateSet(nn.Module):
         """tau of every gate."""
         pairs = zip(self.sites, self.taus, strict=True)
         return {site: tau.detach().numpy().copy() for site, tau in pairs}
+
+    def ranks(self) -> dict[Site, NDArray[np.float32]]:
+        """HIGHER = KEEP: tau where a gate is open; below 0, the later a closed one was open."""
+        return {
+            site: torch.where(tau >= 0, tau, until - 1 + 1e-3 * (tau - 1)).detach().numpy()
+            for site, tau, until in zip(self.sites, self.taus, self.until, strict=True)
+        }
 
 
 class NodeGates(GateSet):

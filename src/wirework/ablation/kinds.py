@@ -118,18 +118,20 @@ class Holding:
         """
         if self.config.constant:
             return None
-        result = Reference()
-        run = Reference()
-        if self.config.norms == "frozen" or self.config.kind == "resample":
-            run = whole.reference(prompts)
+        resample = self.config.kind == "resample"
+        # What a token takes from a counterfactual, another that begins alike does not take.
+        packed = Packed.of(prompts, shared=not resample)
+        result = Reference(packed)
+        run = Reference(packed)
+        if self.config.norms == "frozen" or resample:
+            run = whole.reference(packed)
         if self.config.norms == "frozen":
             result.scales = run.scales
-        if self.config.kind == "resample":
+        if resample:
             require_equal_lengths(prompts)
             # Counterfactuals lie behind the prompts, in their order.
             result.values = {s: x.roll(len(x) // 2, 0) for s, x in run.values.items()}
         elif self.config.kind == "mean-position":
-            packed = Packed.of(prompts)
             at_ends = packed.at_ends(packed.positions)
             result.values = {
                 site: table[at_ends if whole.only_ends(site) else packed.positions]

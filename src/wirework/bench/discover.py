@@ -102,10 +102,10 @@ def _search(bench: Bench, make: Any, config: DiscoveryConfig, seed: int) -> _Run
     began = time.perf_counter()
     gated = make(bench.model, bench.holding, bench.answers, seed=seed)
     train_gates(
-        gated, bench.fit, config, steps=config.steps, coefficient=config.coefficient, seed=seed
+        gated, bench.objective(config.coefficient), bench.fit, config, steps=config.steps, seed=seed
     )
     trained = time.perf_counter()
-    found = smallest(bench, gated.gates.values())
+    found = smallest(bench, gated.gates.ranks())
     whole = time.perf_counter() - began
     edges, loss = (np.nan, np.nan) if found is None else (float(found.edges), found.loss)
     return _Run(trained - began, whole, edges, loss)

@@ -39,6 +39,7 @@ from wirework.circuit import (
 )
 from wirework.core import Edge, Node, WireworkError
 from wirework.discovery.config import DiscoveryConfig
+from wirework.discovery.objective import Objective
 from wirework.engine import Network
 from wirework.model import Checkpoint
 from wirework.tasks import EncodedTask, Task
@@ -143,12 +144,23 @@ class Bench:
         self.whole = CompactModel(
             self.model, holding.constants, torch.from_numpy(self.answers), before=self.before_topk
         )
-        self.least_margin = -np.inf
+        self.least_margin = self.empty_margin = -np.inf
         empty = self.measure({s: np.zeros(n, dtype=np.bool_) for s, n in self.widths.items()})
         full = float(all_margins(self.model, self.select).mean())
-        if full > empty.margin:
-            share = self.config.faithfulness
+        share = self.config.faithfulness
+        if share and full > empty.margin:
+            self.empty_margin = empty.margin
             self.least_margin = empty.margin + share * (full - empty.margin)
+
+    def objective(self, coefficient: float, calibration: Calibration | None = None) -> Objective:
+        """What gates are to be trained for, so that what they leave open meets the target."""
+        return Objective(
+            self.config,
+            coefficient,
+            calibration=calibration or Calibration(),
+            limits=self.limits,
+            margins=(self.empty_margin, self.least_margin),
+        )
 
     def measure(self, keep: Keep, cut: Collection[Edge] = ()) -> Candidate:
         """Remove nodes off every path, take the circuit out, calibrate, score.

@@ -81,7 +81,7 @@ def compare_rankings(
     whole = score(checkpoint.model, bench.report)
     measures = {"model_loss": Measure(whole.loss, n=len(whole.margins), better="lower")}
     gates = search(checkpoint, task, config=config, seed=seed, unlearned_ok=True, start=start)
-    measures |= contest.enter(GATES, gates.taus)
+    measures |= contest.enter(GATES, gates.scores)
     for method in methods:
         measures |= contest.enter(
             method, rank_nodes(bench, method, ranking, seed=seed, start=start)

@@ -15,9 +15,11 @@ class DiscoveryConfig(Config):
 
     `target_loss`: two-sided task loss in nats on `select`. `faithfulness`: least share of the full
     model's margin that the circuit must keep there (design §4), so that a fitted scale cannot
-    stand in for nodes; 0 asks for nothing (published). `coefficient`: loss per open node.
-    `batch`: pairs in a step. `calibrate`: `during` fits scale and shift for every candidate (on
-    `calibration_pairs` pairs of `fit`), `after` only for the chosen one (published). `clean_up`:
+    stand in for nodes; 0 asks for nothing (published). `coefficient`: loss per open node,
+    rising from 0 over the first `ramp` of the steps (published: constant). `batch`: pairs in a
+    step. `calibrate`: `during` learns scale and shift with the gates, at `calibration_lr`, and
+    fits them for every candidate (on `calibration_pairs` pairs of `fit`); `after` does so only for
+    the chosen one (published). `clean_up`:
     cut nodes that the target can spare after discretisation, by their exact effect on
     `price_pairs` pairs, until `tries` in a row must stay (published: by hand).
     `every_template`: the target must be met on the prompts of each template, not only in the mean
@@ -34,6 +36,7 @@ class DiscoveryConfig(Config):
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
     coefficient: float = Field(1e-3, ge=0)
+    ramp: float = Field(0.2, ge=0, le=1)
     lr: float = Field(3e-3, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
@@ -44,6 +47,7 @@ class DiscoveryConfig(Config):
     init_noise: float = Field(0.01, ge=0)
     temperature: float = Field(1.0, gt=0)
     calibrate: Literal["during", "after"] = "during"
+    calibration_lr: float = Field(0.015, gt=0)
     calibration_pairs: int = Field(128, ge=1)
     every_template: bool = True
     clean_up: bool = True
@@ -51,8 +55,8 @@ class DiscoveryConfig(Config):
     tries: int = Field(12, ge=1)
     ablation: AblationConfig = AblationConfig()
     edges: bool = False
-    edge_steps: int = Field(300, ge=1)
-    edge_coefficient: float = Field(2e-4, ge=0)
+    edge_steps: int = Field(400, ge=1)
+    edge_coefficient: float = Field(3e-3, ge=0)
     shut_below: float = Field(-0.3, ge=-1, le=0)
     look_every: int = Field(50, ge=1)
     patience: int = Field(150, ge=0)

@@ -19,7 +19,8 @@ from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, Candidate, CurvePoint, refuse_unlearned
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.discretise import drop_nodes, smallest
-from wirework.discovery.edge_search import Drop, prune_edges
+from wirework.discovery.edge_clean_up import Drop, drop_edges
+from wirework.discovery.edge_search import prune_edges
 from wirework.discovery.node_gates import trained_gates
 from wirework.model import Checkpoint
 from wirework.model.precision import resolve_dtype
@@ -28,11 +29,11 @@ from wirework.tasks import Task
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found. `taus`: the number of every node's gate, site -> (channels), higher =
+    """What a search found. `scores`: a number for every node, site -> (channels), higher =
     keep. `curve`: the loss on `select` at every size that was measured, rising in nodes."""
 
     circuit: Circuit
-    taus: dict[Site, NDArray[np.float32]]
+    scores: dict[Site, NDArray[np.float32]]
     curve: tuple[CurvePoint, ...]
 
 
@@ -82,20 +83,22 @@ def search(
     if not unlearned_ok:
         refuse_unlearned(task, config.target_loss, bench.full.loss)
     identity = _identity(checkpoint, task, config, seed)
-    taus = trained_gates(bench, seed=seed, state=state, identity=identity, start=start)
-    found = smallest(bench, taus, start)
+    scores = trained_gates(bench, seed=seed, state=state, identity=identity, start=start)
+    found = smallest(bench, scores, start)
     drops: tuple[Drop, ...] = ()
     if found is None and not unlearned_ok:
         raise _missed(task, config.target_loss, bench.full.loss)
     if found is None:
-        found = bench.measure({site: tau >= 0 for site, tau in taus.items()})
+        found = bench.measure({site: tau >= 0 for site, tau in scores.items()})
     else:
+        if config.edges:
+            found = prune_edges(bench, found, seed=seed, start=start)
         if config.clean_up:
             found = drop_nodes(bench, found, start)
-        if config.edges:
-            found, drops = prune_edges(bench, found, seed=seed, start=start)
+        if config.clean_up and config.edges:
+            found, drops = drop_edges(bench, found, start)
     circuit = _circuit(checkpoint, task, bench, found, drops, seed)
-    return Search(circuit, taus, bench.curve())
+    return Search(circuit, scores, bench.curve())
 
 
 def _check(config: DiscoveryConfig) -> None:

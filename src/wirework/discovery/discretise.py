@@ -46,9 +46,10 @@ def smallest(
 ) -> Candidate | None:
     """Rank nodes by score and bisect to the fewest that meet the target (§4.8).
 
-    `first`: how many nodes are tried first, twice as many each time until the target is met. By
-    default those with a score >= 0 (the open gates of trained gates), then all. None where even
-    all nodes miss the target.
+    `first`: how many nodes are tried first, half as many again each time until the target is met;
+    by default those with a score >= 0 (the open gates of trained gates). More nodes need not do
+    better: far above the open gates thousands can miss what some dozens meet. None where even all
+    nodes miss the target.
     """
     top = ranked(scores)
     count = sum(len(values) for values in scores.values())
@@ -64,7 +65,7 @@ def smallest(
         while not best.meets_target:
             if high >= count:
                 return None
-            low, high = high, count if first is None else min(2 * high, count)
+            low, high = high, min(high + high // 2 + 1, count)
             best = trial(high)
         while high - low > 1:
             middle = (low + high) // 2

@@ -82,10 +82,10 @@ class GatedEdges:
         """Every edge stays in the computation: a circuit has few."""
 
     def scores(self) -> dict[Edge, float]:
-        """The number of every edge's gate; higher = keep."""
+        """A number for every edge; higher = keep, see `GateSet.ranks`."""
         return {
             edge: float(tau)
-            for site, taus in self.gates.values().items()
+            for site, taus in self.gates.ranks().items()
             for edge, tau in zip(self.edges[site], taus, strict=True)
         }
 

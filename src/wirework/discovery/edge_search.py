@@ -1,28 +1,25 @@
-"""From a circuit of nodes to the fewest edges between them: learned gates, then exact effects."""
+"""From a circuit of nodes to the fewest edges between them, by learned gates."""
 
 from __future__ import annotations
 
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, Candidate
-from wirework.discovery.edge_clean_up import Drop as Drop
-from wirework.discovery.edge_clean_up import drop_edges
 from wirework.discovery.edge_gates import GatedEdges
 from wirework.discovery.gate_training import train_gates
 
 
 def prune_edges(
     bench: Bench, found: Candidate, *, seed: int, start: StartProgress = silent
-) -> tuple[Candidate, tuple[Drop, ...]]:
-    """Train a gate on every edge of `found`, keep the fewest that meet the target, drop what the
-    target can spare after that; with the drops of that last step and what each cost."""
+) -> Candidate:
+    """Train a gate on every edge of `found`, keep the fewest that meet the target."""
     config = bench.config
     gated = GatedEdges(bench.model, bench.holding, bench.answers, found.keep, config, seed=seed)
+    objective = bench.objective(config.edge_coefficient, found.calibration)
     train_gates(
-        gated, bench.fit, config, steps=config.edge_steps, coefficient=config.edge_coefficient,
-        seed=seed, label="edge gates", start=start,
+        gated, objective, bench.fit, config, steps=config.edge_steps, seed=seed,
+        label="edge gates", start=start,
     )  # fmt: skip
-    fewer = _fewest(bench, found, gated, start)
-    return drop_edges(bench, fewer, start)
+    return _fewest(bench, found, gated, start)
 
 
 def _fewest(bench: Bench, found: Candidate, gated: GatedEdges, start: StartProgress) -> Candidate:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from wirework.ablation import GateSet
 from wirework.core import WireworkError
 from wirework.core.arrays import load_arrays, save_arrays
 from wirework.discovery.patience import Patience
@@ -17,27 +18,30 @@ from wirework.discovery.patience import Patience
 
 def save_gates(
     path: Path,
-    gates: GateSet,
+    learned: nn.Module,
+    marks: Mapping[str, Sequence[Tensor]],
     optimizer: torch.optim.Optimizer,
     patience: Patience,
     step: int,
     identity: str,
 ) -> None:
-    """Write everything, atomically."""
+    """Write everything, atomically; `marks` is what is kept of every row of gates beside it."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name, parameter in gates.named_parameters():
-        arrays[f"gates/{name}"] = parameter.detach().numpy()
+    for name, parameter in learned.named_parameters():
+        arrays[f"learned/{name}"] = parameter.detach().numpy()
         for key, tensor in optimizer.state[parameter].items():
             arrays[f"adam/{name}/{key}"] = tensor.numpy()
-    for index, shut in enumerate(gates.shut):
-        arrays[f"shut/{index}"] = shut.numpy()
+    for mark, rows in marks.items():
+        for index, row in enumerate(rows):
+            arrays[f"{mark}/{index}"] = row.numpy()
     header = {"step": step, "identity": identity, "patience": asdict(patience)}
     save_arrays(path, arrays, header)
 
 
 def load_gates(
     path: Path | None,
-    gates: GateSet,
+    learned: nn.Module,
+    marks: Mapping[str, Sequence[Tensor]],
     optimizer: torch.optim.Optimizer,
     patience: Patience,
     identity: str,
@@ -58,16 +62,17 @@ def load_gates(
             hint="leave --resume away to start anew",
         )
     with torch.no_grad():
-        for name, parameter in gates.named_parameters():
-            parameter.copy_(torch.from_numpy(arrays[f"gates/{name}"]))
+        for name, parameter in learned.named_parameters():
+            parameter.copy_(torch.from_numpy(arrays[f"learned/{name}"]))
             prefix = f"adam/{name}/"
             optimizer.state[parameter] = {
                 key.removeprefix(prefix): torch.from_numpy(array)
                 for key, array in arrays.items()
                 if key.startswith(prefix)
             }
-        for index, shut in enumerate(gates.shut):
-            shut.copy_(torch.from_numpy(arrays[f"shut/{index}"]))
+        for mark, rows in marks.items():
+            for index, row in enumerate(rows):
+                row.copy_(torch.from_numpy(arrays[f"{mark}/{index}"]))
     for key, value in header["patience"].items():
         setattr(patience, key, value)
     return int(header["step"])

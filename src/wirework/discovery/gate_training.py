@@ -1,4 +1,4 @@
-"""Train gates on nodes or edges: task loss + coefficient x open gates. The loop, read downward."""
+"""Train gates on nodes or edges. The loop, read downward."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wirework.ablation import GateSet, PromptTensors, two_sided_loss
+from wirework.ablation import GateSet, PromptTensors
 from wirework.ablation.compact import Gates
 from wirework.core.interrupt import Interruptible, interrupted
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.gate_state import load_gates, save_gates
+from wirework.discovery.objective import Objective
 from wirework.discovery.patience import Patience
 from wirework.sparsity import learning_rate_at
 
@@ -38,61 +39,73 @@ class Gated(Protocol):
 
 def train_gates(
     gated: Gated,
+    objective: Objective,
     fit: PromptTensors,
     config: DiscoveryConfig,
     *,
     steps: int,
-    coefficient: float,
     seed: int,
     label: str = "gates",
     state: Path | None = None,
     identity: str = "",
     start: StartProgress = silent,
 ) -> None:
-    """At most `steps` steps on `fit` (weight_sparse_paper.md §4); `gated.gates` are trained.
+    """At most `steps` steps on `fit` (weight_sparse_paper.md §4); `gated.gates` are trained, and
+    what `objective` learns beside them.
 
     With `state` (a file) progress is saved every 50 steps and picked up again from there;
     `identity` names what the state belongs to. Raises `resume-mismatch`, `interrupted`.
     """
     gates = gated.gates
-    optimizer = _optimizer(gates, config)
+    learned = nn.ModuleDict({"gates": gates, "objective": objective})
+    marks = {"shut": gates.shut, "until": gates.until}
+    optimizer = _optimizer(gates, objective, config)
     patience = Patience(config.patience)
-    first = load_gates(state, gates, optimizer, patience, identity)
+    first = load_gates(state, learned, marks, optimizer, patience, identity)
     gated.renew()
     with Interruptible() as stop, start(label, steps, first) as progress:
         for step in range(first, steps):
             if patience.lost:
                 break
+            rate = learning_rate_at(step + 1, steps + 1, 1.0, warmup=config.warmup)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step + 1, steps + 1, config.lr, warmup=config.warmup)
+                group["lr"] = rate * group["highest"]
             batch = fit.pairs(_pairs_of_step(len(fit), config.batch, step, seed))
             opened = gates.open_gates()
-            task_loss = two_sided_loss(gated.margins(batch, opened).float())
-            count = torch.stack([gate.sum() for gate in opened.values()]).sum()
+            task_loss = objective.loss(gated.margins(batch, opened).float(), batch)
             optimizer.zero_grad()
-            (task_loss + coefficient * count).backward()  # type: ignore[no-untyped-call]
+            (task_loss + objective.price(opened, step / steps)).backward()  # type: ignore[no-untyped-call]
             _clip_rms([p.grad for p in gates.parameters() if p.grad is not None], config.clip_rms)
             optimizer.step()
             gates.clamp()
-            done, loss, n_open = step + 1, float(task_loss.detach()), int(count.detach())
+            done, loss = step + 1, float(task_loss.detach())
+            n_open = sum(int(gate.detach().sum()) for gate in opened.values())
             progress.advance(loss=loss, open=n_open)
             patience.look(done, loss, n_open)
-            if done % config.look_every == 0 and gates.shut_low(config.shut_below):
-                gated.renew()
+            if done % config.look_every == 0:
+                gates.look(done / steps)
+                if gates.shut_low(config.shut_below):
+                    gated.renew()
             if state is not None and (done % SAVE_EVERY == 0 or stop.requested):
-                save_gates(state, gates, optimizer, patience, done, identity)
+                save_gates(state, learned, marks, optimizer, patience, done, identity)
             if stop.requested:
                 raise interrupted(done, steps, "the same command with --resume")
 
 
-def _optimizer(gates: GateSet, config: DiscoveryConfig) -> torch.optim.AdamW:
+def _optimizer(gates: GateSet, objective: Objective, config: DiscoveryConfig) -> torch.optim.AdamW:
     others = [p for name, p in gates.named_parameters() if not name.startswith("taus.")]
+    scaling = [p for p in objective.parameters() if p.requires_grad]
+    groups = (
+        (list(gates.taus), config.lr, config.weight_decay),
+        (others, config.lr, 0.0),
+        (scaling, config.calibration_lr, 0.0),
+    )
     return torch.optim.AdamW(
         [
-            {"params": list(gates.taus), "weight_decay": config.weight_decay},
-            *([{"params": others, "weight_decay": 0.0}] if others else []),
+            {"params": params, "highest": lr, "weight_decay": decay}
+            for params, lr, decay in groups
+            if params
         ],
-        lr=config.lr,
         betas=(config.beta1, config.beta2),
     )
 

@@ -28,7 +28,8 @@ def trained_gates(
     identity: str = "",
     start: StartProgress = silent,
 ) -> dict[Site, NDArray[np.float32]]:
-    """tau of every node after training as `bench.config` says; HIGHER = KEEP, open where >= 0.
+    """A number for every node after training as `bench.config` says; HIGHER = KEEP, >= 0 where its
+    gate is open, see `GateSet.ranks`.
 
     Where constants are learned, the bench holds cut nodes at them from then on. For `state` and
     `identity`, and what is raised, see `train_gates`.
@@ -36,12 +37,12 @@ def trained_gates(
     config = bench.config
     gated = GatedNodes(bench.model, bench.holding, bench.answers, config, seed=seed)
     train_gates(
-        gated, bench.fit, config, steps=config.steps, coefficient=config.coefficient, seed=seed,
-        state=state, identity=identity, start=start,
+        gated, bench.objective(config.coefficient), bench.fit, config, steps=config.steps,
+        seed=seed, state=state, identity=identity, start=start,
     )  # fmt: skip
     if gated.learned:
         bench.hold(gated.holding)
-    return gated.gates.values()
+    return gated.gates.ranks()
 
 
 class GatedNodes:
