@@ -151,15 +151,15 @@ def test_open_gates_are_zero_or_one_and_pass_the_gradient_of_a_sigmoid() -> None
         {Site(0, "mlp.in"): torch.zeros(4)}, bias=0.0, noise=1.0, temperature=0.5, seed=3
     )
     with torch.no_grad():
-        gates.taus[0].copy_(torch.tensor([-1.0, -1e-6, 0.0, 0.7]))
-    (opened,) = gates.open_gates().values()
+        gates.tau.copy_(torch.tensor([-1.0, -1e-6, 0.0, 0.7]))
+    opened = gates.opened()
     assert opened.tolist() == [0, 0, 1, 1]
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
     torch.autograd.backward([(opened * weights).sum()])
-    slope = torch.sigmoid(gates.taus[0] / 0.5)
+    slope = torch.sigmoid(gates.tau / 0.5)
     expected = weights * slope * (1 - slope) / 0.5
-    assert gates.taus[0].grad is not None
-    assert torch.allclose(gates.taus[0].grad, expected)
+    assert gates.tau.grad is not None
+    assert torch.allclose(gates.tau.grad, expected)
 
 
 def test_gates_start_open_repeatably_and_stay_between_minus_one_and_one() -> None:
@@ -168,21 +168,19 @@ def test_gates_start_open_repeatably_and_stay_between_minus_one_and_one() -> Non
         NodeGates(tensors_of(means), bias=0.1, noise=0.01, temperature=1.0, seed=7)
         for _ in range(2)
     )
-    assert all(np.array_equal(gates.values()[site], again.values()[site]) for site in means)
-    every = np.concatenate(list(gates.values().values()))
-    assert abs(every.mean() - 0.1) < 0.005
-    assert abs(every.std() - 0.01) < 0.003
+    assert torch.equal(gates.tau, again.tau)
+    assert abs(float(gates.tau.detach().mean()) - 0.1) < 0.005
+    assert abs(float(gates.tau.detach().std()) - 0.01) < 0.003
     with torch.no_grad():
-        for tau in gates.taus:
-            tau.mul_(100)
+        gates.tau.mul_(100)
     gates.clamp()
-    assert all(np.abs(values).max() <= 1 for values in gates.values().values())
+    assert float(gates.tau.detach().abs().max()) <= 1
 
 
 def test_closed_gates_give_the_constant_and_open_ones_the_activation() -> None:
     model, tensors, means = small_model(), PromptTensors.of(some_prompts()), constants()
     gates = NodeGates(tensors_of(means), bias=0.0, noise=1.0, temperature=1.0, seed=0)
-    opened = gates.open_gates()
+    opened = gates.by_site(gates.opened())
     keep = {site: gate.detach().numpy() > 0 for site, gate in opened.items()}
     with torch.no_grad():
         trained = compact_of(model, tensors, means).margins(tensors, opened)
@@ -193,23 +191,24 @@ def test_closed_gates_give_the_constant_and_open_ones_the_activation() -> None:
 def test_gradients_reach_every_gate_that_matters() -> None:
     model, tensors, means = small_model(), PromptTensors.of(some_prompts()), constants()
     gates = NodeGates(tensors_of(means), bias=0.1, noise=0.0, temperature=1.0, seed=0)
-    values = compact_of(model, tensors, means).margins(tensors, gates.open_gates())
+    values = compact_of(model, tensors, means).margins(tensors, gates.by_site(gates.opened()))
     torch.autograd.backward([two_sided_loss(values)])
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
-    assert all(tau.grad is not None and bool(tau.grad.abs().sum() > 0) for tau in gates.taus)
+    assert gates.tau.grad is not None
+    assert all(bool(slope.abs().sum() > 0) for slope in gates.by_site(gates.tau.grad).values())
 
 
 def test_a_gate_that_is_shut_stays_shut() -> None:
     gates = NodeGates({Site(0, "mlp.in"): torch.zeros(3)}, bias=0, noise=0, temperature=1, seed=0)
     with torch.no_grad():
-        gates.taus[0].copy_(torch.tensor([-0.4, -0.2, 0.1]))
+        gates.tau.copy_(torch.tensor([-0.4, -0.2, 0.1]))
     assert gates.shut_low(-0.3)
     assert not gates.shut_low(-0.3)
     with torch.no_grad():
-        gates.taus[0].fill_(1.0)
+        gates.tau.fill_(1.0)
     gates.clamp()
-    assert gates.taus[0].tolist() == [-1, 1, 1]
+    assert gates.tau.tolist() == [-1, 1, 1]
     assert gates.may_open()[Site(0, "mlp.in")].tolist() == [False, True, True]
 
 

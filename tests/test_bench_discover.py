@@ -24,8 +24,8 @@ def test_both_searches_train_the_same_gates_on_the_same_loss() -> None:
     for make in (GatedNodes, PlainNodes):
         gated = make(model, holding, answers, config, seed=1)
         gated.gates.double()
-        values = gated.margins(prompts, gated.gates.open_gates())
-        slopes = torch.autograd.grad(two_sided_loss(values), list(gated.gates.taus))
+        values = gated.margins(prompts, gated.gates.by_site(gated.gates.opened()))
+        slopes = torch.autograd.grad(two_sided_loss(values), [gated.gates.tau])
         found.append((values.detach(), *slopes))
     for ours, plain in zip(*found, strict=True):
         assert (ours - plain).abs().max() < 1e-9

@@ -67,9 +67,9 @@ def test_what_the_margin_lacks_counts_as_a_share() -> None:
 
 @pytest.mark.parametrize(("done", "share"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.9, 1.0)])
 def test_the_price_of_a_gate_rises_to_the_coefficient(done: float, share: float) -> None:
-    opened = {SITE: torch.tensor([1.0, 0.0, 1.0])}
-    assert float(objective(ramp=0.1).price(opened, done)) == pytest.approx(share * 0.5 * 2)
-    assert float(objective(ramp=0).price(opened, done)) == 1.0
+    count = torch.tensor(2.0)
+    assert float(objective(ramp=0.1).price(count, done)) == pytest.approx(share * 0.5 * 2)
+    assert float(objective(ramp=0).price(count, done)) == 1.0
 
 
 @pytest.mark.parametrize(("calibrate", "learned"), [("during", True), ("after", False)])
@@ -84,7 +84,7 @@ def test_gates_that_closed_later_rank_higher() -> None:
     gates = GateSet({SITE: 4}, bias=0.1, noise=0, temperature=1, seed=0)
     for done, closed in ((0.1, []), (0.2, [2]), (0.3, [2, 0]), (0.4, [2, 0, 3])):
         with torch.no_grad():
-            gates.taus[0][closed] = -0.2
+            gates.tau[closed] = -0.2
         gates.look(done)
     ranks = gates.ranks()[SITE]
     assert list(ranks.argsort()) == [2, 0, 3, 1]

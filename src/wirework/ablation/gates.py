@@ -41,10 +41,13 @@ class _Heaviside(torch.autograd.Function):
 class GateSet(nn.Module):
     """One number tau per gate, open where tau >= 0 (weight_sparse_paper.md §4).
 
-    One row of gates for every site in `sites`; `taus` start from N(bias, noise). `shut`: gates
-    that stay closed whatever comes, (gates) booleans a site; their tau is -1. `until`: the last
-    look at which each gate was open, as a share of the training.
+    `tau` (gates) has the gates of all `sites` one after the other and starts from
+    N(bias, noise). `shut`: gates that stay closed whatever comes; their tau is -1. `until`: the
+    last look at which each gate was open, as a share of the training.
     """
+
+    shut: Tensor
+    until: Tensor
 
     def __init__(
         self,
@@ -57,58 +60,46 @@ class GateSet(nn.Module):
     ) -> None:
         super().__init__()
         self.sites = sorted(counts)
+        self.sizes = [counts[site] for site in self.sites]
         self.temperature = temperature
         random = torch.Generator().manual_seed(seed)
-        self.taus = nn.ParameterList(
-            nn.Parameter(bias + noise * torch.randn(counts[site], generator=random))
-            for site in self.sites
-        )
-        self.shut = [torch.zeros(len(tau), dtype=torch.bool) for tau in self.taus]
-        self.until = [torch.zeros(len(tau)) for tau in self.taus]
+        self.tau = nn.Parameter(bias + noise * torch.randn(sum(self.sizes), generator=random))
+        self.register_buffer("shut", torch.zeros(len(self.tau), dtype=torch.bool))
+        self.register_buffer("until", torch.zeros(len(self.tau)))
 
-    def open_gates(self) -> dict[Site, Tensor]:
-        """The gates as 0 and 1, site -> (gates), differentiable through the surrogate."""
-        return {
-            site: _Heaviside.apply(tau, self.temperature)  # type: ignore[no-untyped-call]
-            for site, tau in zip(self.sites, self.taus, strict=True)
-        }
+    def opened(self) -> Tensor:
+        """The gates as 0 and 1, (gates), differentiable through the surrogate."""
+        gates: Tensor = _Heaviside.apply(self.tau, self.temperature)  # type: ignore[no-untyped-call]
+        return gates
+
+    def by_site(self, values: Tensor) -> dict[Site, Tensor]:
+        """One value a gate -> those of every site."""
+        return dict(zip(self.sites, torch.split(values, self.sizes), strict=True))
 
     @torch.no_grad()
     def clamp(self) -> None:
-        for tau, shut in zip(self.taus, self.shut, strict=True):
-            tau.clamp_(-1, 1).masked_fill_(shut, -1)
+        self.tau.clamp_(-1, 1).masked_fill_(self.shut, -1)
 
     def look(self, done: float) -> None:
         """Note which gates are open when `done`, a share, of the training is done."""
-        for tau, until in zip(self.taus, self.until, strict=True):
-            until.masked_fill_(tau >= 0, done)
+        self.until.masked_fill_(self.tau >= 0, done)
 
-    @torch.no_grad()
     def shut_low(self, below: float) -> bool:
         """Shut every gate whose tau has fallen under `below`; whether there was a new one."""
-        news = False
-        for tau, shut in zip(self.taus, self.shut, strict=True):
-            low = (tau < below) & ~shut
-            news = news or bool(low.any())
-            shut |= low
+        low = (self.tau < below) & ~self.shut
+        self.shut |= low
         self.clamp()
-        return news
+        return bool(low.any())
 
     def may_open(self) -> dict[Site, NDArray[np.bool_]]:
         """Gates that are not shut."""
-        return {site: ~shut.numpy() for site, shut in zip(self.sites, self.shut, strict=True)}
-
-    def values(self) -> dict[Site, NDArray[np.float32]]:
-        """tau of every gate."""
-        pairs = zip(self.sites, self.taus, strict=True)
-        return {site: tau.detach().numpy().copy() for site, tau in pairs}
+        return {site: mask.numpy() for site, mask in self.by_site(~self.shut).items()}
 
     def ranks(self) -> dict[Site, NDArray[np.float32]]:
         """HIGHER = KEEP: tau where a gate is open; below 0, the later a closed one was open."""
-        return {
-            site: torch.where(tau >= 0, tau, until - 1 + 1e-3 * (tau - 1)).detach().numpy()
-            for site, tau, until in zip(self.sites, self.taus, self.until, strict=True)
-        }
+        tau = self.tau.detach()
+        ranks = torch.where(tau >= 0, tau, self.until - 1 + 1e-3 * (tau - 1))
+        return {site: rank.numpy() for site, rank in self.by_site(ranks).items()}
 
 
 class NodeGates(GateSet):

@@ -28,7 +28,8 @@ class DiscoveryConfig(Config):
     between kept nodes, for `edge_steps` steps at `edge_coefficient` loss per open edge.
     `shut_below`: a gate whose number falls so low by the next look, every `look_every` steps,
     stays shut, and its node leaves the computation; -1 (published) shuts none. `patience`: stop
-    training after so many steps in which neither loss nor open nodes fell; 0 never stops early.
+    training after so many steps in which loss + `coefficient` x open gates did not fall; 0 never
+    stops early.
     """
 
     target_loss: float = Field(0.15, gt=0)

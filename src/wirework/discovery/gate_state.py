@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,18 @@ from wirework.discovery.patience import Patience
 def save_gates(
     path: Path,
     learned: nn.Module,
-    marks: Mapping[str, Sequence[Tensor]],
     optimizer: torch.optim.Optimizer,
     patience: Patience,
     step: int,
     identity: str,
 ) -> None:
-    """Write everything, atomically; `marks` is what is kept of every row of gates beside it."""
-    arrays: dict[str, NDArray[Any]] = {}
+    """Write everything, atomically."""
+    arrays: dict[str, NDArray[Any]] = {
+        f"learned/{name}": tensor.numpy() for name, tensor in learned.state_dict().items()
+    }
     for name, parameter in learned.named_parameters():
-        arrays[f"learned/{name}"] = parameter.detach().numpy()
         for key, tensor in optimizer.state[parameter].items():
             arrays[f"adam/{name}/{key}"] = tensor.numpy()
-    for mark, rows in marks.items():
-        for index, row in enumerate(rows):
-            arrays[f"{mark}/{index}"] = row.numpy()
     header = {"step": step, "identity": identity, "patience": asdict(patience)}
     save_arrays(path, arrays, header)
 
@@ -41,7 +38,6 @@ def save_gates(
 def load_gates(
     path: Path | None,
     learned: nn.Module,
-    marks: Mapping[str, Sequence[Tensor]],
     optimizer: torch.optim.Optimizer,
     patience: Patience,
     identity: str,
@@ -61,18 +57,17 @@ def load_gates(
             got=f"a state of search {header['identity'][:12]}",
             hint="leave --resume away to start anew",
         )
-    with torch.no_grad():
-        for name, parameter in learned.named_parameters():
-            parameter.copy_(torch.from_numpy(arrays[f"learned/{name}"]))
-            prefix = f"adam/{name}/"
-            optimizer.state[parameter] = {
-                key.removeprefix(prefix): torch.from_numpy(array)
-                for key, array in arrays.items()
-                if key.startswith(prefix)
-            }
-        for mark, rows in marks.items():
-            for index, row in enumerate(rows):
-                row.copy_(torch.from_numpy(arrays[f"{mark}/{index}"]))
+    learned.load_state_dict(_under("learned/", arrays))
+    for name, parameter in learned.named_parameters():
+        optimizer.state[parameter] = _under(f"adam/{name}/", arrays)
     for key, value in header["patience"].items():
         setattr(patience, key, value)
     return int(header["step"])
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): torch.from_numpy(array)
+        for key, array in arrays.items()
+        if key.startswith(prefix)
+    }

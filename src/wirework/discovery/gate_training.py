@@ -58,10 +58,9 @@ def train_gates(
     """
     gates = gated.gates
     learned = nn.ModuleDict({"gates": gates, "objective": objective})
-    marks = {"shut": gates.shut, "until": gates.until}
     optimizer = _optimizer(gates, objective, config)
     patience = Patience(config.patience)
-    first = load_gates(state, learned, marks, optimizer, patience, identity)
+    first = load_gates(state, learned, optimizer, patience, identity)
     gated.renew()
     with Interruptible() as stop, start(label, steps, first) as progress:
         for step in range(first, steps):
@@ -71,32 +70,32 @@ def train_gates(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["highest"]
             batch = fit.pairs(_pairs_of_step(len(fit), config.batch, step, seed))
-            opened = gates.open_gates()
-            task_loss = objective.loss(gated.margins(batch, opened).float(), batch)
+            opened = gates.opened()
+            task_loss = objective.loss(gated.margins(batch, gates.by_site(opened)).float(), batch)
             optimizer.zero_grad()
-            (task_loss + objective.price(opened, step / steps)).backward()  # type: ignore[no-untyped-call]
+            (task_loss + objective.price(opened.sum(), step / steps)).backward()  # type: ignore[no-untyped-call]
             _clip_rms([p.grad for p in gates.parameters() if p.grad is not None], config.clip_rms)
             optimizer.step()
             gates.clamp()
             done, loss = step + 1, float(task_loss.detach())
-            n_open = sum(int(gate.detach().sum()) for gate in opened.values())
+            n_open = int(opened.detach().sum())
             progress.advance(loss=loss, open=n_open)
-            patience.look(done, loss, n_open)
+            patience.look(done, loss + objective.coefficient * n_open)
             if done % config.look_every == 0:
                 gates.look(done / steps)
                 if gates.shut_low(config.shut_below):
                     gated.renew()
             if state is not None and (done % SAVE_EVERY == 0 or stop.requested):
-                save_gates(state, learned, marks, optimizer, patience, done, identity)
+                save_gates(state, learned, optimizer, patience, done, identity)
             if stop.requested:
                 raise interrupted(done, steps, "the same command with --resume")
 
 
 def _optimizer(gates: GateSet, objective: Objective, config: DiscoveryConfig) -> torch.optim.AdamW:
-    others = [p for name, p in gates.named_parameters() if not name.startswith("taus.")]
+    others = [p for p in gates.parameters() if p is not gates.tau]
     scaling = [p for p in objective.parameters() if p.requires_grad]
     groups = (
-        (list(gates.taus), config.lr, config.weight_decay),
+        ([gates.tau], config.lr, config.weight_decay),
         (others, config.lr, 0.0),
         (scaling, config.calibration_lr, 0.0),
     )

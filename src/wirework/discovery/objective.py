@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wirework.ablation import PromptTensors
-from wirework.ablation.compact import Gates
 from wirework.circuit import Calibration
 from wirework.discovery.config import DiscoveryConfig
 
@@ -51,9 +50,8 @@ class Objective(nn.Module):
         losses = functional.softplus(-scaled)
         return losses.mean() + self._over_limits(losses, prompts.template) + self._missing(values)
 
-    def price(self, opened: Gates, done: float) -> Tensor:
-        """Of the open gates, in nats; `done`: share of the training that is done."""
-        count = torch.stack([gate.sum() for gate in opened.values()]).sum()
+    def price(self, count: Tensor, done: float) -> Tensor:
+        """Of `count` open gates, in nats; `done`: share of the training that is done."""
         return self.coefficient * (min(1.0, done / self.ramp) if self.ramp else 1.0) * count
 
     def _over_limits(self, losses: Tensor, template: Tensor) -> Tensor:
