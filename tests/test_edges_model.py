@@ -22,8 +22,7 @@ from wirework.circuit import Circuit, Nodes, cut_edges, edges, extract, on_path
 from wirework.core import Edge, Node, Site
 from wirework.discovery import DiscoveryConfig
 from wirework.discovery.bench import Bench, Candidate
-from wirework.discovery.discretise import drop_nodes
-from wirework.discovery.edge_clean_up import drop_edges
+from wirework.discovery.clean_up import drop_edges, drop_nodes
 from wirework.explain import Evidence, edge_effects, node_effects, top_examples
 from wirework.model import sparse
 from wirework.model.layers import Layer

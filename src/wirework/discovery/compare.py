@@ -17,9 +17,10 @@ from wirework.core.progress import StartProgress, silent
 from wirework.core.report import Better
 from wirework.core.stats import bootstrap_interval, share_interval
 from wirework.discovery.bench import Bench, Candidate, refuse_unlearned
+from wirework.discovery.clean_up import drop_nodes
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.discover import search
-from wirework.discovery.discretise import Scores, drop_nodes, smallest
+from wirework.discovery.discretise import Scores, smallest
 from wirework.discovery.faithfulness import SHARES, Ladder, cmd, cpr, faithfulness_of
 from wirework.discovery.rankings import (
     METHODS,

@@ -17,9 +17,9 @@ from wirework.circuit import Calibration, Circuit
 from wirework.core import RunRecord, Site, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, Candidate, CurvePoint, refuse_unlearned
+from wirework.discovery.clean_up import Drop, drop_edges, drop_nodes
 from wirework.discovery.config import DiscoveryConfig
-from wirework.discovery.discretise import drop_nodes, smallest
-from wirework.discovery.edge_clean_up import Drop, drop_edges
+from wirework.discovery.discretise import smallest
 from wirework.discovery.edge_search import prune_edges
 from wirework.discovery.node_gates import trained_gates
 from wirework.model import Checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wirework.ablation import Keep
-from wirework.circuit import edges
-from wirework.core import Node, Site
+from wirework.core import Site
 from wirework.core.progress import StartProgress, silent
-from wirework.discovery.bench import Bench, Candidate, Price
+from wirework.discovery.bench import Bench, Candidate
 
 Scores = Mapping[Site, NDArray[np.floating[Any]]]
 """One number per node, site -> (channels,); HIGHER = KEEP."""
@@ -75,68 +73,3 @@ def smallest(
             else:
                 low = middle
     return best
-
-
-def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) -> Candidate:
-    """Cut nodes that the target can spare, cheapest first, until none is left to spare.
-
-    Each round prices every node's removal alone and bisects how many of the cheapest can go
-    together; then those whose price is bearable are tried one by one, until `config.tries` in a
-    row must stay.
-    """
-    with start("clean-up", len(found)) as progress:
-        while True:
-            prices = {node: bench.weigh(found, node) for node in _nodes(found)}
-            ranked = _cheapest_first(found, prices)
-            fewer = _drop_most(bench, found, ranked) or found
-            fewer = _drop_singly(bench, fewer, [n for n in ranked if prices[n].bearable])
-            if fewer is found:
-                return found
-            progress.advance(len(found) - len(fewer), nodes=len(fewer), loss=fewer.loss)
-            found = fewer
-
-
-def _nodes(found: Candidate) -> list[Node]:
-    return [Node(site, index) for site, held in found.nodes.items() for index in held]
-
-
-def _cheapest_first(found: Candidate, prices: Mapping[Node, Price]) -> list[Node]:
-    """Nodes by the loss that cutting each costs for every edge that goes with it."""
-    ends = Counter(
-        n for edge, _ in edges(found.lone, found.nodes) for n in (edge.source, edge.target)
-    )
-    cost = {node: max(0.0, price.loss) / (1 + ends[node]) for node, price in prices.items()}
-    return sorted(prices, key=lambda node: (cost[node], node))
-
-
-def _drop_most(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate | None:
-    """The candidate without as many of the first `ranked` as the target bears; None for none."""
-    best = None
-    low, high = 0, len(ranked) + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        trial = bench.measure(_without(found.keep, ranked[:middle]), found.cut)
-        if trial.meets_target:
-            low, best = middle, trial
-        else:
-            high = middle
-    return best
-
-
-def _drop_singly(bench: Bench, found: Candidate, ranked: list[Node]) -> Candidate:
-    refused = 0
-    for node in ranked:
-        if refused == bench.config.tries:
-            break
-        if found.keep[node.site][node.index]:
-            trial = bench.measure(_without(found.keep, [node]), found.cut)
-            refused = 0 if trial.meets_target else refused + 1
-            found = trial if trial.meets_target else found
-    return found
-
-
-def _without(keep: Keep, nodes: list[Node]) -> Keep:
-    copy = {site: kept.copy() for site, kept in keep.items()}
-    for node in nodes:
-        copy[node.site][node.index] = False
-    return copy
