@@ -81,7 +81,8 @@ def compare_rankings(
     contest = _Contest(bench, Ladder(bench, ranking.ladder), ranking, seed, start)
     whole = score(checkpoint.model, bench.report)
     measures = {"model_loss": Measure(whole.loss, n=len(whole.margins), better="lower")}
-    gates = search(checkpoint, task, config=config, seed=seed, unlearned_ok=True, start=start)
+    only_gates = config.replace(clean_up=False, edges=False)
+    gates = search(checkpoint, task, config=only_gates, seed=seed, unlearned_ok=True, start=start)
     measures |= contest.enter(GATES, gates.scores)
     for method in methods:
         measures |= contest.enter(

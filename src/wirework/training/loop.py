@@ -116,9 +116,9 @@ def _train(
                     made = snapshot(whole, config, corpus, executor, done, losses)
                     made.save(checkpoint_path(folder, done))
             stopping = world.any(stop.requested)
+            if world.first and (validating or stopping):
+                metrics.save()
             if due or stopping:
-                if world.first:
-                    metrics.save()
                 save_state(state, optimizer, done, config, world)
             if stopping and done < config.steps:
                 raise interrupted(done, config.steps, "the same command with --resume")
