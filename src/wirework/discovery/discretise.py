@@ -57,7 +57,7 @@ def smallest(
         progress.advance(nodes=k, loss=found.loss)
         return found
 
-    with start("discretise", count.bit_length() + 1) as progress:
+    with start("discretise", 2 * count.bit_length()) as progress:
         low, high = 0, first or sum(int((values >= 0).sum()) for values in scores.values())
         best = trial(high)
         while not best.meets_target:
