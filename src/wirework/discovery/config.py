@@ -36,7 +36,7 @@ class DiscoveryConfig(Config):
     faithfulness: float = Field(0.9, ge=0)
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
-    coefficient: float = Field(1e-3, ge=0)
+    coefficient: float = Field(2e-3, ge=0)
     ramp: float = Field(0.2, ge=0, le=1)
     lr: float = Field(3e-3, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)

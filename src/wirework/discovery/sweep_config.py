@@ -44,7 +44,7 @@ class SweepConfig(Config):
     """
 
     tasks: tuple[str, ...] = ()
-    coefficients: tuple[float, ...] = Field((3e-4, 1e-3, 3e-3, 1e-2), min_length=1)
+    coefficients: tuple[float, ...] = Field((1e-3, 2e-3, 4e-3, 8e-3), min_length=1)
     lrs: tuple[float, ...] = ()
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     ablations: tuple[str, ...] = ()
