@@ -13,6 +13,8 @@ from wirework.circuit import Circuit
 from wirework.core import WireworkError
 from wirework.core.files import sha256_file
 from wirework.discovery import DiscoveryConfig, Search, search
+from wirework.discovery.bench import Bench
+from wirework.discovery.discretise import smallest
 from wirework.discovery.patience import Patience
 from wirework.planted import Planted, close_quote
 from wirework.validation import validate
@@ -124,3 +126,14 @@ def test_patience_ends_where_the_objective_has_stopped_falling() -> None:
         if patience.lost:
             break
     assert 250 <= step <= 350
+
+
+def test_bisection_goes_beyond_the_open_gates_only_where_it_may(planted: Planted) -> None:
+    whole = planted.checkpoint
+    encoded = planted.task.encode(whole.tokenizer, whole.config.context)
+    bench = Bench.of(whole, encoded, QUICK)
+    backwards = {site: -np.arange(1.0, n + 1) for site, n in bench.widths.items()}
+    met = smallest(bench, backwards, first=1)
+    assert met is not None
+    assert met.meets_target
+    assert smallest(bench, backwards, first=1, grow=False) is None

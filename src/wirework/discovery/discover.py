@@ -84,7 +84,8 @@ def search(
         refuse_unlearned(task, config.target_loss, bench.full.loss)
     identity = _identity(checkpoint, task, config, seed)
     scores = trained_gates(bench, seed=seed, state=state, identity=identity, start=start)
-    found = smallest(bench, scores, start)
+    # What the whole model has not learned, more nodes hardly mend; few may, by chance.
+    found = smallest(bench, scores, start, grow=bench.full.loss <= config.target_loss)
     drops: tuple[Drop, ...] = ()
     if found is None and not unlearned_ok:
         raise _missed(task, config.target_loss, bench.full.loss)

@@ -41,13 +41,14 @@ def smallest(
     start: StartProgress = silent,
     *,
     first: int | None = None,
+    grow: bool = True,
 ) -> Candidate | None:
     """Rank nodes by score and bisect to the fewest that meet the target (§4.8).
 
     `first`: how many nodes are tried first, half as many again each time until the target is met;
     by default those with a score >= 0 (the open gates of trained gates). More nodes need not do
-    better: far above the open gates thousands can miss what some dozens meet. None where even all
-    nodes miss the target.
+    better: far above the open gates thousands can miss what some dozens meet. `grow`: false tries
+    no more than the first. None where the most that were tried miss the target.
     """
     top = ranked(scores)
     count = sum(len(values) for values in scores.values())
@@ -61,7 +62,7 @@ def smallest(
         low, high = 0, first or sum(int((values >= 0).sum()) for values in scores.values())
         best = trial(high)
         while not best.meets_target:
-            if high >= count:
+            if high >= count or not grow:
                 return None
             low, high = high, min(high + high // 2 + 1, count)
             best = trial(high)
