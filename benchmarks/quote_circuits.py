@@ -3,7 +3,7 @@
     python benchmarks/quote_circuits.py --out benchmarks/results/quote_circuits.json
 
 At least three search seeds in one model, a few coefficients each, of which the one with the fewest
-edges counts. `strict`: the default limits - loss on every template, 0.9 of the full model's
+edges counts. `strict`: the default limits - loss on every template, 0.95 of the full model's
 margin. `published`: the mean loss alone. Edges are pruned under both. Prints medians with
 intervals over the seeds.
 """

@@ -15,12 +15,12 @@ class DiscoveryConfig(Config):
 
     `target_loss`: two-sided task loss in nats on `select`. `faithfulness`: least share of the full
     model's margin that the circuit must keep there (design §4), so that a fitted scale cannot
-    stand in for nodes; 0 asks for nothing (published). `coefficient`: loss per open node,
-    rising from 0 over the first `ramp` of the steps (published: constant). `batch`: pairs in a
-    step. `calibrate`: `during` learns scale and shift with the gates, at `calibration_lr`, and
-    fits them for every candidate (on `calibration_pairs` pairs of `fit`); `after` does so only for
-    the chosen one (published). `clean_up`:
-    cut nodes that the target can spare after discretisation, by their exact effect on
+    stand in for nodes; somewhat more than is asked of the circuit on unseen prompts; 0 asks for
+    nothing (published). `coefficient`: loss per open node, rising from 0 over the first `ramp` of
+    the steps (published: constant). `batch`: pairs in a step. `calibrate`: `during` learns scale
+    and shift with the gates, at `calibration_lr`, and fits them for every candidate (on
+    `calibration_pairs` pairs of `fit`); `after` does so only for the chosen one (published).
+    `clean_up`: cut nodes that the target can spare after discretisation, by their exact effect on
     `price_pairs` pairs, until `tries` in a row must stay (published: by hand).
     `every_template`: the target must be met on the prompts of each template, not only in the mean
     (published), but where the full model itself misses it there.
@@ -33,7 +33,7 @@ class DiscoveryConfig(Config):
     """
 
     target_loss: float = Field(0.15, gt=0)
-    faithfulness: float = Field(0.9, ge=0)
+    faithfulness: float = Field(0.95, ge=0)
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
     coefficient: float = Field(2e-3, ge=0)
