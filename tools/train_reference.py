@@ -62,13 +62,6 @@ def recipe(name: str, libs: str) -> TrainConfig:
                 "validation_batches=32",
             ]
         ).replace(name=name, corpus=corpus)  # fmt: skip
-    if name == "v2-sparse":
-        return recipe("v1-sparse", libs).override(
-            [
-                "steps=14000", "sparsity.lr=0.006", "sparsity.anneal_start=0.2",
-                "sparsity.anneal_stop=0.7",
-            ]
-        ).replace(name=name, start_from="reference/v1-sparse")  # fmt: skip
     if name == "v1-sparse-small":
         return preset("tiny").replace(name=name, corpus=corpus, steps=6000)
     if name == "v1-dense":
@@ -87,7 +80,7 @@ def answers(checkpoint: Checkpoint) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", nargs="?", help="v1-sparse, v2-sparse, v1-sparse-small or v1-dense")
+    parser.add_argument("name", nargs="?", help="v1-sparse, v1-sparse-small or v1-dense")
     parser.add_argument("--libs", default="libs", help="where pip put the packages")
     parser.add_argument("--runs", type=Path, default=Path("runs/reference"))
     parser.add_argument("--hours", type=float, default=0.0, help="training took this long")
