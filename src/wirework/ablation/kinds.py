@@ -122,10 +122,9 @@ class Holding:
         # What a token takes from a counterfactual, another that begins alike does not take.
         packed = Packed.of(prompts, shared=not resample)
         result = Reference(packed)
-        run = Reference(packed)
-        if self.config.norms == "frozen" or resample:
-            run = whole.reference(packed)
-        if self.config.norms == "frozen":
+        frozen = self.config.norms == "frozen"
+        run = whole.reference(packed) if frozen or resample else result
+        if frozen:
             result.scales = run.scales
         if resample:
             require_equal_lengths(prompts)

@@ -40,7 +40,7 @@ class Packed:
             new = real[order] & ~_like_above(tokens[order])
         rows = np.empty(real.shape, dtype=np.int64)
         numbers = np.where(new, new.cumsum().reshape(new.shape) - 1, 0)
-        rows[order] = np.maximum.accumulate(numbers, 0) if shared else numbers
+        rows[order] = np.maximum.accumulate(numbers, 0)
         inverse = np.argsort(order)
         places = np.flatnonzero(new[inverse])
         places = places[np.argsort(rows.flat[places])]

@@ -90,7 +90,7 @@ def search(
     if found is None and not unlearned_ok:
         raise _missed(task, config.target_loss, bench.full.loss)
     if found is None:
-        found = bench.measure({site: tau >= 0 for site, tau in scores.items()})
+        found = bench.measure({site: values >= 0 for site, values in scores.items()})
     else:
         if config.edges:
             found = prune_edges(bench, found, seed=seed, start=start)
