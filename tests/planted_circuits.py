@@ -16,8 +16,11 @@ from wirework.ablation import (
     site_gates,
 )
 from wirework.circuit import Circuit, extract
-from wirework.core import Edge, Node, Site
+from wirework.core import Edge, Node, Report, Site
+from wirework.model import Checkpoint
 from wirework.planted import Planted
+from wirework.tasks import Task
+from wirework.validation import ValidationConfig, validate
 
 
 def circuit_of(
@@ -67,3 +70,17 @@ def random_nodes(planted: Planted, like: Collection[Node], seed: int) -> frozens
         width = len(planted.checkpoint.means[site])
         found |= {Node(site, int(i)) for i in random.choice(width, count, replace=False)}
     return frozenset(found)
+
+
+def fit_and_controls(
+    circuit: Circuit,
+    checkpoint: Checkpoint,
+    task: Task | None = None,
+    *,
+    draws: int,
+    seed: int = 0,
+) -> Report:
+    """The report of the groups that compare a circuit with random ones, few of them."""
+    groups = ("fit", "controls", "exactness")
+    config = ValidationConfig(draws=draws)
+    return validate(circuit, checkpoint, task, groups=groups, config=config, seed=seed)

@@ -87,7 +87,7 @@ def test_validate_prints_one_report_and_its_exit_code_says_whether_bars_were_met
 ) -> None:
     out = tmp_path / "report.json"
     code, text, err = wirework(
-        "validate", circuit, "--model", run, "--draws", 3, "--out", out, "--json"
+        "validate", circuit, "--model", run, "--set", "draws=3", "--out", out, "--json"
     )
     report = json.loads(text)
     assert report == json.loads(out.read_text())

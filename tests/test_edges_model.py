@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from networks import dense_forward
-from planted_circuits import circuit_of
+from planted_circuits import circuit_of, fit_and_controls
 from wirework.ablation import (
     PromptTensors,
     keep_of,
@@ -27,7 +27,6 @@ from wirework.explain import Evidence, edge_effects, node_effects, top_examples
 from wirework.model import sparse
 from wirework.model.layers import Layer
 from wirework.planted import Planted, quote_with_decoys, twin_values
-from wirework.validation import validate
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +119,7 @@ def test_a_circuit_without_some_edges_is_validated_as_that(planted: Planted) -> 
     cut = [idle(planted)]
     circuit = circuit_of(planted, planted.active, cut=cut)
     assert cut_edges(circuit, planted.checkpoint.sparse()) == tuple(cut)
-    found = validate(circuit, planted.checkpoint, draws=1)
+    found = fit_and_controls(circuit, planted.checkpoint, draws=1)
     assert found["exactness"].value < 1e-9
     assert found["exactness_float32"].value < 1e-4
     assert found["task_accuracy"].value == 1
@@ -130,7 +129,7 @@ def test_a_circuit_without_some_edges_is_validated_as_that(planted: Planted) -> 
     assert set(whole.nodes) == set(broken.nodes)
     losses = {}
     for name, one in (("whole", whole), ("broken", broken)):
-        report = validate(one, planted.checkpoint, draws=1)
+        report = fit_and_controls(one, planted.checkpoint, draws=1)
         assert report["exactness"].passed
         losses[name] = report["task_loss"].value
     assert losses["whole"] < 0.05
@@ -149,7 +148,7 @@ def test_a_lie_about_an_edge_is_not_exact(planted: Planted) -> None:
     bare = replace(circuit, network=replace(circuit.network, layers=tuple(layers)))
     honest = circuit_of(planted, planted.active, cut=[edge])
     assert bare.edges() == honest.edges()
-    assert not validate(bare, planted.checkpoint, draws=1)["exactness"].passed
+    assert not fit_and_controls(bare, planted.checkpoint, draws=1)["exactness"].passed
 
 
 def bench_of(planted: Planted, **options: object) -> Bench:

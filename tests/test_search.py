@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planted_circuits import fit_and_controls
 from test_discovery import InterruptGates
 from wirework.circuit import Circuit
 from wirework.core import WireworkError
@@ -18,7 +19,6 @@ from wirework.discovery.bench import Bench
 from wirework.discovery.discretise import smallest
 from wirework.discovery.patience import Patience
 from wirework.planted import Planted, close_quote
-from wirework.validation import validate
 
 QUICK = DiscoveryConfig(
     steps=60, batch=8, coefficient=3e-3, lr=1e-2, dtype="float32", look_every=10, edge_steps=40,
@@ -58,7 +58,7 @@ def test_a_circuit_cut_to_constants_is_the_masked_model_and_runs_alone(
     result.circuit.save(tmp_path / "a.circuit")
     circuit = Circuit.load(tmp_path / "a.circuit")
     assert circuit.runs_alone and circuit.ablation == name
-    report = validate(circuit, planted.checkpoint, draws=2)
+    report = fit_and_controls(circuit, planted.checkpoint, draws=2)
     assert report["exactness"].value < 1e-9
     assert report["task_loss"].value == pytest.approx(circuit.losses["task_loss"], abs=1e-4)
     assert report["task_loss"].passed
@@ -72,7 +72,7 @@ def test_a_circuit_that_needs_its_model_says_so_and_can_be_validated(
     assert not circuit.runs_alone and circuit.ablation == name
     with pytest.raises(WireworkError, match="circuit-needs-model"):
         circuit.require_alone()
-    report = validate(circuit, planted.checkpoint, draws=2)
+    report = fit_and_controls(circuit, planted.checkpoint, draws=2)
     assert report["task_loss"].value == pytest.approx(circuit.losses["task_loss"], abs=1e-4)
     assert "exactness" not in report.measures
 

@@ -105,6 +105,17 @@ def test_the_report_has_medians_over_seeds_and_a_mean_without_local_tasks(done: 
     assert "flipped" in report.provenance["unsolved"]
 
 
+def test_a_circuit_that_misses_the_target_stands_in_no_mean(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    config = quick(files["flipped"], files["quote"], seeds=[0]).replace(unlearned_ok=True)
+    found = sweep(files["model"], config, tmp_path / "out", execution=HERE)
+    assert {result.status for result in found.runs("flipped")} == {"missed"}
+    report = found.report()
+    assert report["edges:flipped"].n == report["edges_geomean"].n == 1
+    assert report["edges_geomean"].value == pytest.approx(report["edges:quote"].value + 1)
+
+
 def test_equal_circuits_overlap_wholly(done: Sweep) -> None:
     names, shares = done.overlap()
     assert names == ["quote", "nearby"]

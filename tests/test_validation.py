@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from planted_circuits import all_nodes, circuit_of, random_nodes
+from planted_circuits import all_nodes, circuit_of, fit_and_controls, random_nodes
 from wirework.ablation import PromptTensors, all_margins, keep_of, keep_taps, require_model_of
 from wirework.circuit import Circuit
 from wirework.core import Report, Site, WireworkError
@@ -39,7 +39,7 @@ def circuit(planted: Planted) -> Circuit:
 def test_a_planted_circuit_is_faithful() -> None:
     # Wide, so that a random circuit seldom holds one of the six nodes without which all is lost.
     wide = quote_with_decoys(size=256)
-    report = validate(circuit_of(wide, wide.nodes(*QUOTE)), wide.checkpoint, draws=30)
+    report = fit_and_controls(circuit_of(wide, wide.nodes(*QUOTE)), wide.checkpoint, draws=30)
     assert report.kind == "validation"
     assert report.verdict == "faithful"
     assert report.passed
@@ -53,7 +53,7 @@ def test_a_planted_circuit_is_faithful() -> None:
 
 def test_random_nodes_are_unfaithful(planted: Planted) -> None:
     wrong = random_nodes(planted, planted.nodes(*QUOTE), seed=1)
-    report = validate(circuit_of(planted, wrong), planted.checkpoint, draws=20)
+    report = fit_and_controls(circuit_of(planted, wrong), planted.checkpoint, draws=20)
     assert report.verdict == "unfaithful"
     assert report["task_loss"].passed is False
     assert abs(report["faithfulness"].value) < 0.1
@@ -64,7 +64,7 @@ def test_random_nodes_are_unfaithful(planted: Planted) -> None:
 
 def test_one_of_two_equal_units_is_enough_for_the_task_but_is_not_all_of_the_model() -> None:
     twins = twin_values()
-    report = validate(circuit_of(twins, twins.nodes(*QUOTE)), twins.checkpoint, draws=5)
+    report = fit_and_controls(circuit_of(twins, twins.nodes(*QUOTE)), twins.checkpoint, draws=5)
     assert report.verdict == "partly"
     assert report["task_loss"].passed
     assert report["task_accuracy"].passed
@@ -73,12 +73,12 @@ def test_one_of_two_equal_units_is_enough_for_the_task_but_is_not_all_of_the_mod
 
 
 def test_keeping_everything_and_nothing_are_the_ends_of_the_scale(planted: Planted) -> None:
-    whole = validate(circuit_of(planted, all_nodes(planted)), planted.checkpoint, draws=3)
+    whole = fit_and_controls(circuit_of(planted, all_nodes(planted)), planted.checkpoint, draws=3)
     assert whole["faithfulness"].value == 1
     assert whole["task_loss_raw"].value == pytest.approx(whole["model_loss"].value, abs=1e-12)
     # Every random circuit of this size is the whole model too: none of them is beaten.
     assert whole["sufficiency"].value == whole["necessity"].value == 0
-    none = validate(circuit_of(planted, []), planted.checkpoint, draws=3)
+    none = fit_and_controls(circuit_of(planted, []), planted.checkpoint, draws=3)
     assert none["faithfulness"].value == 0
     assert none["task_loss"].value == pytest.approx(np.log(2), abs=1e-3)
     assert none["task_accuracy"].value == 0.5
@@ -96,7 +96,7 @@ def test_faithfulness_is_the_ratio_of_mean_margins(planted: Planted) -> None:
         masks[node.site][node.index] = True
     kept = all_margins(checkpoint.model, prompts, keep_taps(masks, checkpoint.means)).mean()
     full = all_margins(checkpoint.model, prompts).mean()
-    report = validate(circuit_of(planted, nodes), checkpoint, draws=1)
+    report = fit_and_controls(circuit_of(planted, nodes), checkpoint, draws=1)
     found = report["faithfulness"]
     assert found.value == pytest.approx(float((kept - empty) / (full - empty)), abs=1e-5)
     assert found.low is not None and found.high is not None
@@ -106,22 +106,22 @@ def test_faithfulness_is_the_ratio_of_mean_margins(planted: Planted) -> None:
 def test_bars_come_from_the_circuit_and_from_the_defaults(
     planted: Planted, circuit: Circuit
 ) -> None:
-    report = validate(circuit, planted.checkpoint, draws=2)
+    report = fit_and_controls(circuit, planted.checkpoint, draws=2)
     assert report["task_loss"].bar == circuit.losses["target_loss"]
     assert {name: report[name].bar for name in BARS} == dict(BARS)
     assert all(measure.note for measure in report.measures.values())
     assert report["task_loss"].n == 100
     assert report["task_accuracy"].n == report["exactness"].n == 200
     assert report["sufficiency"].n == 2
-    aimless = validate(replace(circuit, losses={}), planted.checkpoint, draws=2)
+    aimless = fit_and_controls(replace(circuit, losses={}), planted.checkpoint, draws=2)
     assert aimless["task_loss"].bar is None
 
 
 def test_a_report_is_repeatable_and_survives_its_file(
     planted: Planted, circuit: Circuit, tmp_path: Path
 ) -> None:
-    report = validate(circuit, planted.checkpoint, seed=3, draws=4)
-    again = validate(circuit, planted.checkpoint, seed=3, draws=4)
+    report = fit_and_controls(circuit, planted.checkpoint, seed=3, draws=4)
+    again = fit_and_controls(circuit, planted.checkpoint, seed=3, draws=4)
     assert report.to_json() == again.to_json()
     report.save(tmp_path / "report.json")
     assert Report.load(tmp_path / "report.json").to_json() == report.to_json()
@@ -176,7 +176,7 @@ def test_another_task_may_be_asked_if_the_circuit_has_its_answers(
     planted: Planted, circuit: Circuit
 ) -> None:
     short = replace(planted.task, report=planted.task.report[:10])
-    assert validate(circuit, planted.checkpoint, short, draws=2)["task_loss"].n == 10
+    assert fit_and_controls(circuit, planted.checkpoint, short, draws=2)["task_loss"].n == 10
     brackets = {"double": Answers(tokens=(")",)), "single": Answers(tokens=("]",))}
     with pytest.raises(WireworkError) as caught:
         validate(circuit, planted.checkpoint, replace(planted.task, answers=brackets))
@@ -187,8 +187,9 @@ def test_what_cannot_be_validated_is_refused_before_any_work(
     planted: Planted, circuit: Circuit
 ) -> None:
     with pytest.raises(WireworkError) as caught:
-        validate(circuit, planted.checkpoint, draws=0)
-    assert caught.value.code == "draws-too-few"
+        validate(circuit, planted.checkpoint, groups=["fitt"])
+    assert caught.value.code == "group-unknown"
+    assert caught.value.hint == "fit"
     with pytest.raises(WireworkError) as caught:
         validate(replace(circuit, ablation="by hand"), planted.checkpoint)
     assert caught.value.code == "ablation-unknown"
@@ -198,7 +199,9 @@ def test_one_template_and_one_pair_are_enough_for_a_report() -> None:
     planted = close_quote()
     circuit = circuit_of(planted, planted.active)
     pair: Pair = planted.task.report[0]
-    report = validate(circuit, planted.checkpoint, replace(planted.task, report=(pair,)), draws=1)
+    report = fit_and_controls(
+        circuit, planted.checkpoint, replace(planted.task, report=(pair,)), draws=1
+    )
     found = report["task_loss"]
     assert found.n == 1
     assert found.low == found.high == pytest.approx(found.value)
@@ -207,7 +210,9 @@ def test_one_template_and_one_pair_are_enough_for_a_report() -> None:
 def test_node_order_of_a_random_draw_does_not_matter(planted: Planted) -> None:
     nodes = sorted(planted.nodes(*QUOTE))
     reports = [
-        validate(circuit_of(planted, order), planted.checkpoint, draws=2).to_json()["measures"]
+        fit_and_controls(circuit_of(planted, order), planted.checkpoint, draws=2).to_json()[
+            "measures"
+        ]
         for order in (nodes, list(reversed(nodes)))
     ]
     assert reports[0] == reports[1]

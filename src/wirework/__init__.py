@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from wirework.core import WireworkError as WireworkError
     from wirework.discovery import DiscoveryConfig as DiscoveryConfig
     from wirework.discovery import discover as discover
+    from wirework.discovery import take_circuit as take_circuit
+    from wirework.discovery.compare import compare_rankings as compare_rankings
+    from wirework.discovery.frontier import frontier as frontier
+    from wirework.discovery.sweep import sweep as sweep
+    from wirework.discovery.sweep_config import SweepConfig as SweepConfig
     from wirework.model import Checkpoint as Checkpoint
     from wirework.tasks import Task as Task
     from wirework.tasks import load_task as task
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from wirework.training import load_checkpoint as load
     from wirework.training import preset as preset
     from wirework.training import train as train
+    from wirework.validation import ValidationConfig as ValidationConfig
     from wirework.validation import validate as validate
     from wirework.viewer import view as view
 
@@ -35,12 +41,18 @@ _WHERE = {
     "Node": ("core", "Node"),
     "Report": ("core", "Report"),
     "Site": ("core", "Site"),
+    "SweepConfig": ("discovery.sweep_config", "SweepConfig"),
     "Task": ("tasks", "Task"),
     "TrainConfig": ("training", "TrainConfig"),
+    "ValidationConfig": ("validation", "ValidationConfig"),
     "WireworkError": ("core", "WireworkError"),
+    "compare_rankings": ("discovery.compare", "compare_rankings"),
     "discover": ("discovery", "discover"),
+    "frontier": ("discovery.frontier", "frontier"),
     "load": ("training", "load_checkpoint"),
     "preset": ("training", "preset"),
+    "sweep": ("discovery.sweep", "sweep"),
+    "take_circuit": ("discovery", "take_circuit"),
     "task": ("tasks", "load_task"),
     "train": ("training", "train"),
     "validate": ("validation", "validate"),
@@ -55,12 +67,18 @@ __all__ = [
     "Node",
     "Report",
     "Site",
+    "SweepConfig",
     "Task",
     "TrainConfig",
+    "ValidationConfig",
     "WireworkError",
+    "compare_rankings",
     "discover",
+    "frontier",
     "load",
     "preset",
+    "sweep",
+    "take_circuit",
     "task",
     "train",
     "validate",

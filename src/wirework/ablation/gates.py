@@ -91,6 +91,13 @@ class GateSet(nn.Module):
         self.clamp()
         return bool(low.any())
 
+    def shut_all(self, masks: Keep) -> None:
+        """Shut the gates of these masks."""
+        none = [np.zeros(size, dtype=np.bool_) for size in self.sizes]
+        flat = [masks.get(site, zero) for site, zero in zip(self.sites, none, strict=True)]
+        self.shut |= torch.from_numpy(np.concatenate(flat))
+        self.clamp()
+
     def may_open(self) -> dict[Site, NDArray[np.bool_]]:
         """Gates that are not shut."""
         return {site: mask.numpy() for site, mask in self.by_site(~self.shut).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +100,12 @@ def validate(
     circuit: CIRCUIT,
     model: MODEL,
     out: Annotated[Path | None, typer.Option("--out", help="Write the report as JSON.")] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Random circuits to compare with.")] = 200,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="Only this group of tests; may be repeated. Default: all."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only what is answered quickly.")] = False,
+    settings: SETTINGS = None,
     seed: SEED = 0,
     as_json: JSON = False,
 ) -> None:
@@ -112,16 +118,28 @@ def validate(
         from wirework.ablation import require_model_of
         from wirework.circuit import Circuit
         from wirework.training import load_checkpoint
-        from wirework.validation import validate
+        from wirework.validation import ValidationConfig, validate
+
+        groups = [*(group or []), *(["quick"] if quick else [])]
+        config = ValidationConfig().override(settings or [])
 
         found, checkpoint = Circuit.load(circuit), load_checkpoint(model)
         require_model_of(found, checkpoint, circuit_name=str(circuit), model_name=model)
-        report = validate(found, checkpoint, seed=seed, draws=draws, start=run.progress)
+        report = validate(
+            found, checkpoint, groups=groups, config=config, seed=seed, start=run.progress,
+            announce=lambda times: run.tell(_times(times)),
+        )  # fmt: skip
         if out is not None:
             report.save(out)
         run.show(str(report), report.to_json())
         if not report.passed:
             raise typer.Exit(1)
+
+
+def _times(seconds: Mapping[str, float]) -> str:
+    total = sum(seconds.values())
+    parts = ", ".join(f"{name} {time:.0f} s" for name, time in seconds.items())
+    return f"about {total:.0f} s here: {parts}"
 
 
 def view(

@@ -44,12 +44,16 @@ class Measure:
 
 @dataclass(frozen=True)
 class Report:
-    """Measures under their names (design: one meaning each), with where they came from."""
+    """Measures under their names (design: one meaning each), with where they came from.
+
+    `details`: curves and tables behind the measures, as JSON values.
+    """
 
     kind: str
     measures: Mapping[str, Measure]
     verdict: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Measure:
         if name not in self.measures:
@@ -90,6 +94,7 @@ class Report:
             "verdict": self.verdict,
             "measures": {name: measure.to_json() for name, measure in self.measures.items()},
             "provenance": dict(self.provenance),
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
     def save(self, path: Path | str) -> None:
@@ -109,8 +114,9 @@ class Report:
                 name: Measure(**{k: v for k, v in fields.items() if k != "passed"})
                 for name, fields in value["measures"].items()
             }
-            return cls(value["kind"], measures, value["verdict"], value["provenance"])
-        except (AttributeError, KeyError, TypeError) as error:
+            details = dict(value.get("details", {}))
+            return cls(value["kind"], measures, value["verdict"], value["provenance"], details)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise WireworkError(
                 "report-foreign",
                 f"{path} lacks a part of a wirework report or holds another",

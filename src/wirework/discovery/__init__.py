@@ -4,3 +4,4 @@ from wirework.discovery.config import DiscoveryConfig as DiscoveryConfig
 from wirework.discovery.discover import Search as Search
 from wirework.discovery.discover import discover as discover
 from wirework.discovery.discover import search as search
+from wirework.discovery.take_circuit import take_circuit as take_circuit

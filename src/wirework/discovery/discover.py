@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from wirework.ablation import lone_margins, masked_margins, score, score_of
-from wirework.circuit import Calibration, Circuit
-from wirework.core import RunRecord, Site, WireworkError
+from wirework.ablation import keep_of
+from wirework.circuit import Circuit
+from wirework.core import Node, Site, WireworkError
 from wirework.core.progress import StartProgress, silent
-from wirework.discovery.bench import Bench, Candidate, CurvePoint, refuse_unlearned
+from wirework.discovery.bench import Bench, CurvePoint, refuse_unlearned
 from wirework.discovery.clean_up import Drop, drop_edges, drop_nodes
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.discretise import smallest
 from wirework.discovery.edge_search import prune_edges
 from wirework.discovery.node_gates import trained_gates
+from wirework.discovery.take_circuit import nodes_by_site, store
 from wirework.model import Checkpoint
-from wirework.model.precision import resolve_dtype
 from wirework.tasks import Task
 
 
@@ -46,12 +46,13 @@ def discover(
     seed: int = 0,
     state: Path | None = None,
     unlearned_ok: bool = False,
+    forbidden: Collection[Node] = (),
     start: StartProgress = silent,
 ) -> Circuit:
     """The circuit that `search` finds; the same arguments and errors."""
     return search(
         checkpoint, task, target_loss=target_loss, config=config, seed=seed, state=state,
-        unlearned_ok=unlearned_ok, start=start,
+        unlearned_ok=unlearned_ok, forbidden=forbidden, start=start,
     ).circuit  # fmt: skip
 
 
@@ -64,14 +65,16 @@ def search(
     seed: int = 0,
     state: Path | None = None,
     unlearned_ok: bool = False,
+    forbidden: Collection[Node] = (),
     start: StartProgress = silent,
 ) -> Search:
     """Train gates, discretise, clean up, calibrate, extract.
 
     `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume
     from. `unlearned_ok`: go on although the full model misses the target; then all gates may stay
-    open. The circuit runs alone where its ablation holds cut nodes at constants. Raises
-    `task-unlearned`, `edges-need-constants`, `ablation-lengths` (before any work),
+    open. `forbidden`: nodes that no circuit may keep. The circuit runs alone where its ablation
+    holds cut nodes at constants. Raises `task-unlearned`, `edges-need-constants`, `node-unknown`,
+    `ablation-lengths` (before any work),
     `target-missed`, `resume-mismatch`, `interrupted` and what the task's encoding raises.
     """
     config = config or DiscoveryConfig()
@@ -82,8 +85,11 @@ def search(
     bench = Bench.of(checkpoint, encoded, config)
     if not unlearned_ok:
         refuse_unlearned(task, config.target_loss, bench.full.loss)
-    identity = _identity(checkpoint, task, config, seed)
-    scores = trained_gates(bench, seed=seed, state=state, identity=identity, start=start)
+    never = keep_of(nodes_by_site(forbidden, bench.widths), bench.widths)
+    identity = _identity(checkpoint, task, config, seed, forbidden)
+    scores = trained_gates(
+        bench, seed=seed, never=never, state=state, identity=identity, start=start
+    )
     # What the whole model has not learned, more nodes hardly mend; few may, by chance.
     found = smallest(bench, scores, start, grow=bench.full.loss <= config.target_loss)
     drops: tuple[Drop, ...] = ()
@@ -98,7 +104,12 @@ def search(
             found = drop_nodes(bench, found, start)
         if config.clean_up and config.edges:
             found, drops = drop_edges(bench, found, start)
-    circuit = _circuit(checkpoint, task, bench, found, drops, seed)
+    recipe: dict[str, Any] = {}
+    if drops:
+        recipe["edge_drops"] = [drop.to_json() for drop in drops]
+    if forbidden:
+        recipe["forbidden"] = sorted(str(node) for node in forbidden)
+    circuit = store(checkpoint, task, bench, found, seed=seed, recipe=recipe)
     return Search(circuit, scores, bench.curve())
 
 
@@ -113,62 +124,15 @@ def _check(config: DiscoveryConfig) -> None:
         )
 
 
-def _circuit(
+def _identity(
     checkpoint: Checkpoint,
     task: Task,
-    bench: Bench,
-    found: Candidate,
-    drops: tuple[Drop, ...],
+    config: DiscoveryConfig,
     seed: int,
-) -> Circuit:
-    config, ablation = bench.config, bench.holding.config
-    calibration = bench.calibration(found)
-    if ablation.constant:
-        values = torch.from_numpy(lone_margins(found.lone, bench.report, np.float32))
-    else:
-        values = masked_margins(bench.whole, bench.holding, found.keep, bench.report)
-    calibrated = score_of(values, bench.report, calibration)
-    whole = score(checkpoint.model, bench.report)
-    losses = {
-        "task_loss": calibrated.loss,
-        "task_accuracy": calibrated.accuracy,
-        "task_loss_raw": score_of(values, bench.report, Calibration()).loss,
-        "select_loss": found.loss,
-        "target_loss": config.target_loss,
-        "model_loss": whole.loss,
-        "model_accuracy": whole.accuracy,
-    }
-    model_hash = checkpoint.hash()
-    record = RunRecord.collect(
-        seed=seed,
-        dtype=str(resolve_dtype(config.dtype)).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        inputs={"model": model_hash, "task": task.hash()},
-        config=config.plain(),
-        config_hash=config.hash(),
-    )
-    recipe: dict[str, Any] = {"discovery": config.plain(), "seed": seed}
-    if drops:
-        recipe["edge_drops"] = [drop.to_json() for drop in drops]
-    return Circuit(
-        nodes=found.nodes,
-        network=found.lone,
-        tokenizer=checkpoint.tokenizer.to_json(),
-        task=task.to_json(),
-        prompt_tokens=tuple(int(token) for token in bench.tokens),
-        model_hash=model_hash,
-        model_step=checkpoint.step,
-        calibration=calibration,
-        ablation=ablation.name,
-        runs_alone=ablation.constant,
-        losses=losses,
-        recipe=recipe,
-        provenance=record.to_json(),
-    )
-
-
-def _identity(checkpoint: Checkpoint, task: Task, config: DiscoveryConfig, seed: int) -> str:
-    parts: list[Any] = [checkpoint.hash(), task.hash(), config.hash(), seed]
+    forbidden: Collection[Node],
+) -> str:
+    never = sorted(str(node) for node in forbidden)
+    parts: list[Any] = [checkpoint.hash(), task.hash(), config.hash(), seed, never]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

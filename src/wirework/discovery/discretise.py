@@ -14,7 +14,7 @@ from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, Candidate
 
 Scores = Mapping[Site, NDArray[np.floating[Any]]]
-"""One number per node, site -> (channels,); HIGHER = KEEP."""
+"""One number per node, site -> (channels,); HIGHER = KEEP, -inf = never."""
 
 
 def ranked(scores: Scores) -> Callable[[int], Keep]:
@@ -51,7 +51,7 @@ def smallest(
     no more than the first. None where the most that were tried miss the target.
     """
     top = ranked(scores)
-    count = sum(len(values) for values in scores.values())
+    count = sum(int((values > -np.inf).sum()) for values in scores.values())
 
     def trial(k: int) -> Candidate:
         found = bench.measure(top(k))

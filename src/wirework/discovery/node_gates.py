@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import CompactModel, Holding, NodeGates, PromptTensors
+from wirework.ablation import CompactModel, Holding, Keep, NodeGates, PromptTensors
 from wirework.ablation.compact import Gates
 from wirework.core import Site
 from wirework.core.progress import StartProgress, silent
@@ -24,25 +24,32 @@ def trained_gates(
     bench: Bench,
     *,
     seed: int,
+    never: Keep | None = None,
     state: Path | None = None,
     identity: str = "",
     start: StartProgress = silent,
 ) -> dict[Site, NDArray[np.float32]]:
     """A number for every node after training as `bench.config` says; HIGHER = KEEP, >= 0 where its
-    gate is open, see `GateSet.ranks`.
+    gate is open, see `GateSet.ranks`. `never`: nodes whose gates are shut from the start; theirs
+    is -inf.
 
     Where constants are learned, the bench holds cut nodes at them from then on. For `state` and
     `identity`, and what is raised, see `train_gates`.
     """
     config = bench.config
     gated = GatedNodes(bench.model, bench.holding, bench.answers, config, seed=seed)
+    if never:
+        gated.gates.shut_all(never)
     train_gates(
         gated, bench.objective(config.coefficient), bench.fit, config, steps=config.steps,
         seed=seed, state=state, identity=identity, start=start,
     )  # fmt: skip
     if gated.learned:
         bench.hold(gated.holding)
-    return gated.gates.ranks()
+    ranks = gated.gates.ranks()
+    for site, mask in (never or {}).items():
+        ranks[site][mask] = -np.inf
+    return ranks
 
 
 class GatedNodes:

@@ -99,7 +99,8 @@ class Sweep:
     def report(self) -> Report:
         """`edges:TASK`, `nodes:TASK`, `task_loss:TASK`: medians over seeds of the best candidate,
         with a bootstrap interval; `edges_geomean`: geometric mean over tasks of edges + 1 (design
-        §4). A variant's name stands behind the task's."""
+        §4), without local tasks and without those whose circuits miss the target. A variant's
+        name stands behind the task's."""
         measures: dict[str, Measure] = {}
         for task, variant in self.groups:
             for what in ("edges", "nodes", "task_loss"):
@@ -123,7 +124,8 @@ class Sweep:
         return Measure(median(values), low, high, len(values), "lower", note="median over seeds")
 
     def _geomean(self, variant: str) -> dict[str, Measure]:
-        sizes = [self.measure("edges", task, variant) for task in self.headline]
+        tasks = [task for task in self.headline if self._solved(task, variant)]
+        sizes = [self.measure("edges", task, variant) for task in tasks]
         found = [size.value for size in sizes if size is not None]
         if not found:
             return {}
@@ -131,6 +133,11 @@ class Sweep:
         name = "edges_geomean" + (f":{variant}" if variant else "")
         measure = Measure(value, low, high, len(found), "lower", note="over tasks, edges + 1")
         return {name: measure}
+
+    def _solved(self, task: str, variant: str) -> bool:
+        """Whether the circuits of all seeds meet the target."""
+        best = self.best_by_seed(task, variant).values()
+        return bool(best) and all(result.status == "found" for result in best)
 
     def _provenance(self) -> dict[str, object]:
         threads = {result.threads for result in self.results.values()}

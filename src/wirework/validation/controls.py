@@ -10,15 +10,14 @@ from wirework.ablation import Keep, PromptTensors, calibrate, score_of
 from wirework.core import Measure, Site
 from wirework.core.progress import StartProgress
 from wirework.core.stats import share_interval
+from wirework.validation.config import ValidationConfig
+from wirework.validation.findings import Findings
 from wirework.validation.subject import Subject
 
-SAMPLE_PAIRS = 32
-"""Pairs of `report` on which random circuits are measured; one run costs a whole forward pass."""
 
-
-def control_measures(
-    subject: Subject, bars: dict[str, float], *, seed: int, draws: int, start: StartProgress
-) -> dict[str, Measure]:
+def control_findings(
+    subject: Subject, config: ValidationConfig, *, seed: int, start: StartProgress
+) -> Findings:
     """`sufficiency` and `necessity`: share of random circuits beaten (design §4).
 
     A random circuit has as many nodes at every site as the circuit, drawn from all nodes there,
@@ -26,7 +25,7 @@ def control_measures(
     Every loss compared here, the circuit's own included, is the two-sided loss on the same pairs
     after the best scale > 0 and shift for those pairs, so that nobody wins by calibration.
     """
-    sample = subject.sample(SAMPLE_PAIRS, seed)
+    draws, sample = config.draws, subject.sample(config.pairs, seed)
     kept_loss = _loss(subject.circuit_margins(sample), sample)
     removed_loss = _loss(subject.margins(_inverted(subject.keep), sample), sample)
     beaten_kept = beaten_removed = 0
@@ -38,22 +37,26 @@ def control_measures(
             beaten_removed += removed_loss > _loss(without, sample)
             progress.advance(kept=beaten_kept, removed=beaten_removed)
     how = f"Losses on {len(sample)} pairs of report, each circuit calibrated on them"
-    return {
+    found = {
         "sufficiency": _share(
             beaten_kept,
             draws,
-            bars.get("sufficiency"),
             f"Share of random circuits, equal in size at every site, that do worse than the "
             f"circuit when only they are kept. {how}",
         ),
         "necessity": _share(
             beaten_removed,
             draws,
-            bars.get("necessity"),
             f"Share of random circuits, equal in size at every site, whose removal from the whole "
             f"model hurts less than the circuit's. {how}",
         ),
     }
+    return Findings(found)
+
+
+def control_passes(subject: Subject, config: ValidationConfig) -> float:
+    """Forward passes over `config.pairs` pairs that the group costs."""
+    return 2 * config.draws
 
 
 def random_circuit(keep: Keep, seed: int, draw: int) -> dict[Site, NDArray[np.bool_]]:
@@ -70,6 +73,6 @@ def _loss(values: Tensor, sample: PromptTensors) -> float:
     return score_of(values, sample, calibrate(values, sample.side)).loss
 
 
-def _share(hits: int, draws: int, bar: float | None, note: str) -> Measure:
+def _share(hits: int, draws: int, note: str) -> Measure:
     low, high = share_interval(hits, draws)
-    return Measure(hits / draws, low, high, draws, better="higher", bar=bar, note=note)
+    return Measure(hits / draws, low, high, draws, better="higher", note=note)

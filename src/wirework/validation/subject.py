@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -24,7 +25,7 @@ from wirework.ablation import (
     require_model_of,
 )
 from wirework.circuit import Circuit, cut_edges
-from wirework.core import Edge
+from wirework.core import Edge, Site
 from wirework.model import Checkpoint
 from wirework.model.transformer import Transformer
 from wirework.tasks import Task
@@ -32,14 +33,18 @@ from wirework.tasks import Task
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """`holding`: what cut nodes are held at. `prompts`: the split `report` of the task. `keep`: the
-    circuit's nodes as masks; `cut`: edges between them that the circuit lacks."""
+    """`model`: that of the checkpoint, or a copy of it in another dtype. `holding`: what cut nodes
+    are held at. `fit`, `select`, `report`: the splits of the task. `keep`: the circuit's nodes as
+    masks; `cut`: edges between them that the circuit lacks."""
 
     circuit: Circuit
+    checkpoint: Checkpoint
     task: Task
     model: Transformer
     holding: Holding
-    prompts: PromptTensors
+    fit: PromptTensors
+    select: PromptTensors
+    report: PromptTensors
     keep: Keep
     cut: tuple[Edge, ...]
 
@@ -50,17 +55,21 @@ class Subject:
         require_model_of(circuit, checkpoint)
         asked = task if task is not None else Task.from_json(circuit.task)
         encoded = asked.encode(checkpoint.tokenizer, checkpoint.config.context)
-        prompts = PromptTensors.of(encoded.report)
-        require_answers(circuit.network, np.unique(prompts.wanted.numpy()).tolist())
+        parts = (encoded.fit, encoded.select, encoded.report)
+        fit, select, report = (PromptTensors.of(part) for part in parts)
+        require_answers(circuit.network, encoded.answer_tokens().tolist())
         config = AblationConfig.of_name(circuit.ablation)
-        holding = Holding.of(config, checkpoint, PromptTensors.of(encoded.fit))
+        holding = Holding.of(config, checkpoint, fit)
         gates = circuit.network.gates
         held = {site: torch.from_numpy(gate.constant) for site, gate in gates.items()}
         holding = holding.with_constants({**holding.constants, **held})
         widths = {site: len(value) for site, value in holding.constants.items()}
         keep = keep_of(circuit.nodes, widths)
         cut = cut_edges(circuit, checkpoint.sparse())
-        return cls(circuit, asked, checkpoint.model, holding, prompts, keep, cut)
+        model = checkpoint.model
+        return cls(
+            circuit, checkpoint, asked, model, holding, fit, select, report, keep, cut
+        )  # fmt: skip
 
     @cached_property
     def whole(self) -> CompactModel:
@@ -74,23 +83,36 @@ class Subject:
 
     def margins(self, keep: Keep | None, prompts: PromptTensors | None = None) -> Tensor:
         """Uncalibrated margins with `keep` kept and all else cut (None: the whole model), (2N)."""
-        asked = prompts or self.prompts
+        asked = prompts or self.report
         if keep is None:
             keep = {site: np.ones_like(kept) for site, kept in self.keep.items()}
         return masked_margins(self.whole, self.holding, keep, asked).double()
 
-    def circuit_margins(self, prompts: PromptTensors | None = None) -> Tensor:
-        """Uncalibrated margins of the model with all that is not the circuit cut, (2N)."""
-        masks = edge_masks(self.whole, self.cut)
-        asked = prompts or self.prompts
-        return masked_margins(self.whole, self.holding, self.keep, asked, edges=masks).double()
+    def circuit_margins(
+        self, prompts: PromptTensors | None = None, *, restored: Keep | None = None
+    ) -> Tensor:
+        """Uncalibrated margins of the model with all that is not the circuit cut, (2N).
+
+        `restored`: nodes that are kept beside the circuit's, with all their edges; edges that the
+        circuit lacks stay cut.
+        """
+        keep = self.keep
+        if restored is not None:
+            keep = {site: kept | restored[site] for site, kept in keep.items()}
+        asked = prompts or self.report
+        return masked_margins(self.whole, self.holding, keep, asked, edges=self.edges).double()
+
+    @cached_property
+    def edges(self) -> Mapping[Site, Tensor]:
+        """Masks of the edges that the circuit lacks, as `CompactModel.margins` takes them."""
+        return edge_masks(self.whole, self.cut)
 
     def sample(self, pairs: int, seed: int) -> PromptTensors:
         """Some pairs of `report`, drawn once from `seed`; all of them where there are fewer."""
-        order = np.random.default_rng([seed, 0]).permutation(len(self.prompts))
-        return self.prompts.pairs(torch.from_numpy(np.sort(order[:pairs])))
+        order = np.random.default_rng([seed, 0]).permutation(len(self.report))
+        return self.report.pairs(torch.from_numpy(np.sort(order[:pairs])))
 
     @property
     def templates(self) -> NDArray[np.int64]:
         """Template of every pair, (N)."""
-        return self.prompts.template[: len(self.prompts)].numpy()
+        return self.report.template[: len(self.report)].numpy()

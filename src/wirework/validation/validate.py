@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import torch
 
 from wirework.circuit import Circuit
-from wirework.core import Measure, Report, RunRecord, WireworkError
+from wirework.core import Measure, Report, RunRecord
 from wirework.core.progress import StartProgress, silent
 from wirework.model import Checkpoint
 from wirework.tasks import Task
-from wirework.validation.controls import SAMPLE_PAIRS, control_measures
-from wirework.validation.exactness import exactness_measures
-from wirework.validation.fit import fit_measures
+from wirework.validation.config import ValidationConfig
+from wirework.validation.findings import Findings
+from wirework.validation.groups import chosen, seconds_of_pass
 from wirework.validation.subject import Subject
 
 BARS: Mapping[str, float] = {
@@ -33,49 +34,37 @@ def validate(
     checkpoint: Checkpoint,
     task: Task | None = None,
     *,
+    groups: Collection[str] = (),
+    config: ValidationConfig | None = None,
     seed: int = 0,
-    draws: int = 200,
+    announce: Callable[[Mapping[str, float]], None] | None = None,
     start: StartProgress = silent,
 ) -> Report:
     """Measure a circuit on the split `report` of its task (measures: design §4).
 
-    `task`: the one stored in the circuit by default. `draws`: random circuits for `sufficiency`
-    and `necessity`. Verdict: `faithful` where every bar is reached; `partly` where `task_loss`
-    and `task_accuracy` reach theirs and another one is missed; else `unfaithful`. Raises, before
-    any work, `circuit-model-mismatch`, `ablation-unknown`, `circuit-lacks-answers`,
-    `draws-too-few` and what the encoding of the task raises.
+    `task`: the one stored in the circuit by default. `groups`: which groups of tests (`GROUPS`, or
+    `quick`), all by default. `announce` is told beforehand how many seconds each may take.
+    Verdict: see `verdict_of`. Raises, before any work, `circuit-model-mismatch`,
+    `ablation-unknown`, `circuit-lacks-answers`, `group-unknown` and what the encoding of the task
+    raises.
     """
-    if draws < 1:
-        raise WireworkError(
-            "draws-too-few",
-            "random circuits are needed to compare with",
-            expected="draws >= 1; 200 or more for a figure to publish",
-            got=str(draws),
-            hint="200",
-        )
+    config = config or ValidationConfig()
+    tests = chosen(groups)
     subject = Subject.of(circuit, checkpoint, task)
+    if announce is not None:
+        once = seconds_of_pass(subject, config, seed)
+        announce({name: once * group.passes(subject, config) for name, group in tests.items()})
+    found = Findings()
+    for group in tests.values():
+        found |= group.test(subject, config, seed=seed, start=start)
     bars = dict(BARS)
     if "target_loss" in circuit.losses:
         bars["task_loss"] = circuit.losses["target_loss"]
-    found = fit_measures(subject, bars, seed)
-    found |= control_measures(subject, bars, seed=seed, draws=draws, start=start)
-    found |= exactness_measures(subject, bars, seed)
-    measures = {name: found[name] for name in _ORDER if name in found}
-    return Report("validation", measures, _verdict(measures), _provenance(subject, seed, draws))
-
-
-_ORDER = (
-    "task_loss",
-    "task_loss_raw",
-    "task_accuracy",
-    "faithfulness",
-    "sufficiency",
-    "necessity",
-    "model_loss",
-    "model_accuracy",
-    "exactness",
-    "exactness_float32",
-)
+    measures = {
+        name: replace(measure, bar=bars.get(name)) for name, measure in found.measures.items()
+    }
+    provenance = _provenance(subject, config, list(tests), seed)
+    return Report("validation", measures, _verdict(measures), provenance, found.details)
 
 
 def _verdict(measures: Mapping[str, Measure]) -> str:
@@ -85,7 +74,9 @@ def _verdict(measures: Mapping[str, Measure]) -> str:
     return "unfaithful" if missed & {"task_loss", "task_accuracy"} else "partly"
 
 
-def _provenance(subject: Subject, seed: int, draws: int) -> dict[str, object]:
+def _provenance(
+    subject: Subject, config: ValidationConfig, groups: list[str], seed: int
+) -> dict[str, object]:
     circuit = subject.circuit
     nodes = {str(site): list(found) for site, found in sorted(circuit.nodes.items())}
     edges = [str(edge) for edge, _ in circuit.edges()]
@@ -99,6 +90,6 @@ def _provenance(subject: Subject, seed: int, draws: int) -> dict[str, object]:
             "nodes": hashlib.sha256(json.dumps(nodes).encode()).hexdigest(),
             "edges": hashlib.sha256(json.dumps(edges).encode()).hexdigest(),
         },
-        config={"draws": draws, "control_pairs": SAMPLE_PAIRS},
+        config={**config.plain(), "groups": groups},
     )
     return record.to_json()
