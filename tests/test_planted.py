@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 
-from wirework.ablation import PromptTensors, all_margins, keep_of, keep_taps, margins, score
+from wirework.ablation import (
+    CompactModel,
+    Holding,
+    Keep,
+    PromptTensors,
+    calibrate,
+    keep_of,
+    masked_margins,
+    score,
+    score_of,
+)
 from wirework.circuit import Circuit
 from wirework.core import Node, Site, WireworkError
 from wirework.discovery import DiscoveryConfig, discover
@@ -31,23 +42,47 @@ SEARCH = DiscoveryConfig(target_loss=TARGET, faithfulness=0, steps=50, lr=2e-2, 
 
 Builder = Callable[..., Planted]
 
-# What each minimal circuit is made of. Queries of the quote models are constants: not needed.
-LETTERS = [
-    "query 0", "query 1", "key 0", "key 1", "read x", "read y", "value x", "value y",
-    "write x", "write y", "final x", "final y",
-]  # fmt: skip
-QUOTE = ["read opening", "read kind", "key", "value", "write answer", "final answer"]
-CIRCUITS: dict[Builder, list[list[str]]] = {
-    copy_previous: [LETTERS],
-    close_quote: [[*QUOTE, "read double", "neuron", "write kind"]],
-    quote_with_decoys: [QUOTE],
-    twin_values: [QUOTE, [*(name for name in QUOTE if name != "value"), "value twin"]],
+MEAN, ZERO, RESAMPLE = ABLATIONS = ("mean-pretraining", "zero", "resample")
+
+# What each minimal circuit is made of. Queries of the quote models are constants, which only
+# zero ablation takes away; resampling leaves what both prompts of a pair have in common.
+SIGNS = [f"{part} {sign}" for sign in "xy" for part in ("read", "value", "write", "final")]
+LETTERS = ["query 0", "query 1", "key 0", "key 1", *SIGNS]
+FIND, COPY = ["read opening", "key"], ["read kind", "write answer", "final answer"]
+KIND = ["read double", "neuron", "write kind"]
+CIRCUITS: dict[Builder, dict[str, list[list[str]]]] = {
+    copy_previous: {MEAN: [LETTERS], ZERO: [LETTERS], RESAMPLE: [SIGNS]},
+    close_quote: {
+        MEAN: [[*FIND, *COPY, *KIND, "value"]],
+        ZERO: [["query", *FIND, *COPY, *KIND, "value"]],
+        RESAMPLE: [[*COPY, *KIND, "value"]],
+    },
+    quote_with_decoys: {
+        MEAN: [[*FIND, *COPY, "value"]],
+        ZERO: [["query", *FIND, *COPY, "value"]],
+        RESAMPLE: [[*COPY, "value"]],
+    },
+    twin_values: {
+        MEAN: [[*FIND, *COPY, "value"], [*FIND, *COPY, "value twin"]],
+        ZERO: [["query", *FIND, *COPY, "value"], ["query", *FIND, *COPY, "value twin"]],
+        # With one of them from the other prompt the two say nothing.
+        RESAMPLE: [[*COPY, "value", "value twin"]],
+    },
 }
 BUILDERS = pytest.mark.parametrize("builder", CIRCUITS, ids=lambda builder: builder.__name__)
 
 
+EACH_ABLATION = pytest.mark.parametrize("ablation", ABLATIONS)
+
+
 def truth(builder: Builder, planted: Planted) -> set[frozenset[Node]]:
-    return {planted.nodes(*names) for names in CIRCUITS[builder]}
+    return {planted.nodes(*names) for names in CIRCUITS[builder][planted.ablation]}
+
+
+def search(planted: Planted, seed: int, **options: object) -> Circuit:
+    """Discovery under the ablation of the planted model."""
+    config = SEARCH.replace(ablation=planted.config.plain(), **options)
+    return discover(planted.checkpoint, planted.task, config=config, seed=seed)
 
 
 def nodes_of(circuit: Circuit) -> frozenset[Node]:
@@ -78,8 +113,9 @@ def test_most_weights_are_zero_and_abstopk_is_on(builder: Builder) -> None:
 
 
 @BUILDERS
-def test_enumeration_finds_every_minimal_circuit(builder: Builder) -> None:
-    planted = builder()
+@EACH_ABLATION
+def test_enumeration_finds_every_minimal_circuit(builder: Builder, ablation: str) -> None:
+    planted = builder().under(ablation)
     found = minimal_circuits(planted, TARGET)
     assert len(found) == len(set(found))
     assert set(found) == truth(builder, planted)
@@ -87,37 +123,57 @@ def test_enumeration_finds_every_minimal_circuit(builder: Builder) -> None:
 
 @BUILDERS
 @pytest.mark.parametrize("seed", range(3))
-def test_discovery_recovers_a_minimal_circuit(builder: Builder, seed: int) -> None:
+def test_both_prompts_of_a_pair_are_equally_long(builder: Builder, seed: int) -> None:
     planted = builder(seed=seed)
-    circuit = discover(planted.checkpoint, planted.task, config=SEARCH, seed=seed)
+    encoded = planted.task.encode(planted.checkpoint.tokenizer, planted.checkpoint.config.context)
+    for part in (encoded.fit, encoded.select, encoded.report):
+        assert (part.last[: len(part)] == part.last[len(part) :]).all()
+
+
+@BUILDERS
+@EACH_ABLATION
+def test_discovery_recovers_a_minimal_circuit(builder: Builder, ablation: str) -> None:
+    recovers(builder, ablation, seed=0)
+
+
+@pytest.mark.long
+@BUILDERS
+@EACH_ABLATION
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_discovery_recovers_it_for_other_seeds(builder: Builder, ablation: str, seed: int) -> None:
+    recovers(builder, ablation, seed=seed)
+
+
+def recovers(builder: Builder, ablation: str, seed: int) -> None:
+    planted = builder(seed=seed).under(ablation)
+    circuit = search(planted, seed)
     found = nodes_of(circuit)
     assert found in truth(builder, planted)
     assert circuit.graph().edges == planted.edges_between(found)
-    assert circuit.ablation == planted.ablation
+    assert circuit.ablation == ablation
     assert circuit.losses["task_loss"] <= TARGET
 
 
 @pytest.mark.parametrize("builder", [copy_previous, close_quote, quote_with_decoys])
 def test_gates_alone_find_a_unique_circuit(builder: Builder) -> None:
     planted = builder(seed=3)
-    config = SEARCH.replace(clean_up=False)
-    circuit = discover(planted.checkpoint, planted.task, config=config, seed=3)
-    assert nodes_of(circuit) in truth(builder, planted)
+    assert nodes_of(search(planted, seed=3, clean_up=False)) in truth(builder, planted)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 3))
 @BUILDERS
+@EACH_ABLATION
 def test_the_truth_is_the_same_for_other_seeds_and_wider_models(
-    builder: Builder, seed: int
+    builder: Builder, ablation: str, seed: int
 ) -> None:
-    planted = builder(seed=seed, size=24)
+    planted = builder(seed=seed, size=24).under(ablation)
     assert set(minimal_circuits(planted, TARGET)) == truth(builder, planted)
 
 
 def test_a_found_circuit_holds_no_decoy() -> None:
     planted = quote_with_decoys(decoys=3, seed=5)
-    circuit = discover(planted.checkpoint, planted.task, config=SEARCH, seed=5)
+    circuit = search(planted, seed=5)
     decoys = {node for name, node in planted.parts.items() if name.startswith("decoy")}
     assert len(decoys) == 3 + 3 + 2 + 2 + 1
     assert not decoys & nodes_of(circuit)
@@ -145,15 +201,28 @@ def _record(planted: Planted, prompts: PromptTensors) -> dict[Site, torch.Tensor
     return taps.values
 
 
-@BUILDERS
-def test_cutting_nodes_that_are_not_active_changes_no_number(builder: Builder) -> None:
-    planted = builder(seed=1)
+def masked_model(planted: Planted, prompts: PromptTensors) -> Callable[[Keep], torch.Tensor]:
+    """Margins under masks, measured as discovery does."""
     checkpoint = planted.checkpoint
     encoded = planted.task.encode(checkpoint.tokenizer, checkpoint.config.context)
-    prompts = PromptTensors.of(encoded.report)
+    holding = Holding.of(planted.config, checkpoint, PromptTensors.of(encoded.fit))
+    answers = torch.from_numpy(encoded.answer_tokens())
+    whole = CompactModel(checkpoint.model, holding.constants, answers)
+    return lambda keep: masked_margins(whole, holding, keep, prompts).double()
+
+
+@BUILDERS
+@EACH_ABLATION
+def test_cutting_nodes_that_are_not_active_changes_no_number(
+    builder: Builder, ablation: str
+) -> None:
+    planted = builder(seed=1).under(ablation)
+    checkpoint = planted.checkpoint
+    encoded = planted.task.encode(checkpoint.tokenizer, checkpoint.config.context)
+    margins = masked_model(planted, PromptTensors.of(encoded.report))
     widths = {site: len(mean) for site, mean in checkpoint.means.items()}
     random = np.random.default_rng(0)
-    for _ in range(8):
+    for _ in range(4):
         keep = {site: np.ones(width, dtype=np.bool_) for site, width in widths.items()}
         for node in planted.active:
             keep[node.site][node.index] = random.random() < 0.7
@@ -162,32 +231,71 @@ def test_cutting_nodes_that_are_not_active_changes_no_number(builder: Builder) -
             for index in range(len(mask)):
                 if Node(site, index) not in planted.active:
                     mask[index] &= random.random() < 0.5
-        with torch.no_grad():
-            before, after = (
-                margins(checkpoint.model, prompts, keep_taps(masks, checkpoint.means)())
-                for masks in (keep, fewer)
-            )
-        assert torch.equal(before, after)
+        torch.testing.assert_close(margins(keep), margins(fewer), rtol=1e-5, atol=1e-5)
 
 
-def test_enumeration_agrees_with_measuring_single_sets_as_discovery_does() -> None:
-    planted = twin_values(seed=2)
+def plain_test(planted: Planted) -> Callable[[Collection[Node]], bool]:
+    """Whether a set meets the target with all else cut, measured one set at a time."""
     checkpoint = planted.checkpoint
     encoded = planted.task.encode(checkpoint.tokenizer, checkpoint.config.context)
+    fit, select = PromptTensors.of(encoded.fit), PromptTensors.of(encoded.select)
+    on_fit, on_select = masked_model(planted, fit), masked_model(planted, select)
     widths = {site: len(mean) for site, mean in checkpoint.means.items()}
-    select = PromptTensors.of(encoded.select)
 
-    def loss(nodes: frozenset[Node]) -> float:
-        masks = keep_of({}, widths)
+    def meets(nodes: Collection[Node]) -> bool:
+        keep = keep_of({}, widths)
         for node in nodes:
-            masks[node.site][node.index] = True
-        taps = keep_taps(masks, checkpoint.means)
-        return float(torch.nn.functional.softplus(
-            -all_margins(checkpoint.model, select, taps)).mean())  # fmt: skip
+            keep[node.site][node.index] = True
+        calibration = calibrate(on_fit(keep), fit.side)
+        result = score_of(on_select(keep), select, calibration)
+        return max(result.by_template().values()) <= TARGET
 
-    for found in minimal_circuits(planted, TARGET):
-        assert loss(found) < TARGET
-        assert all(loss(found - {node}) > TARGET for node in found)
+    return meets
+
+
+@EACH_ABLATION
+def test_the_truth_is_that_of_trying_every_set_by_itself(ablation: str) -> None:
+    planted = twin_values(seed=2).under(ablation)
+    meets = plain_test(planted)
+    sizes = range(len(planted.active) + 1)
+    every = [frozenset(c) for size in sizes for c in combinations(planted.active, size)]
+    met = {nodes for nodes in every if meets(nodes)}
+    smallest = {nodes for nodes in met if not any(other < nodes for other in met)}
+    assert smallest
+    assert set(minimal_circuits(planted, TARGET)) == smallest
+
+
+@BUILDERS
+@EACH_ABLATION
+def test_no_proper_subset_of_a_minimal_circuit_meets_the_target(
+    builder: Builder, ablation: str
+) -> None:
+    planted = builder(seed=2).under(ablation)
+    found, meets = minimal_circuits(planted, TARGET), plain_test(planted)
+    random = np.random.default_rng(0)
+    for nodes in found:
+        assert meets(nodes)
+        assert not any(meets(nodes - {node}) for node in nodes)
+    for _ in range(6):
+        some = frozenset(n for n in planted.active if random.random() < 0.9)
+        assert any(nodes <= some for nodes in found) or not meets(some)
+
+
+def test_the_truth_is_not_known_where_constants_are_learned_or_cut_nodes_do_not_compete() -> None:
+    planted = close_quote()
+    for name in ("optimal", "mean-pretraining+gate-before"):
+        with pytest.raises(WireworkError) as caught:
+            planted.under(name)
+        assert caught.value.code == "truth-ablation"
+
+
+@pytest.mark.parametrize("name", ["mean-task", "mean-position", "zero+frozen-norms"])
+def test_other_ablations_have_their_truth_too(name: str) -> None:
+    planted = close_quote(seed=1).under(name)
+    found = minimal_circuits(planted, TARGET)
+    positions = name == "mean-position"
+    assert found == [planted.nodes(*CIRCUITS[close_quote][
+        RESAMPLE if positions else ZERO if name.startswith("zero") else MEAN][0])]  # fmt: skip
 
 
 def test_a_larger_target_needs_fewer_nodes() -> None:
@@ -198,9 +306,9 @@ def test_a_larger_target_needs_fewer_nodes() -> None:
 def test_too_many_active_nodes_are_refused() -> None:
     planted = quote_with_decoys()
     crowded = Planted(
-        **{**vars(planted), "active": tuple(Node.parse(f"0.mlp.neuron:{i}") for i in range(15))}
+        **{**vars(planted), "active": tuple(Node.parse(f"0.mlp.neuron:{i}") for i in range(21))}
     )
-    with pytest.raises(WireworkError, match="at most 14") as caught:
+    with pytest.raises(WireworkError, match="at most 20") as caught:
         minimal_circuits(crowded, TARGET)
     assert caught.value.code == "truth-too-large"
 

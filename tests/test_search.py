@@ -19,6 +19,8 @@ from wirework.discovery.bench import Bench
 from wirework.discovery.discretise import smallest
 from wirework.discovery.patience import Patience
 from wirework.planted import Planted, close_quote
+from wirework.tasks import load_task
+from wirework.training import load_checkpoint
 
 QUICK = DiscoveryConfig(
     steps=60, batch=8, coefficient=3e-3, lr=1e-2, dtype="float32", look_every=10, edge_steps=40,
@@ -137,4 +139,18 @@ def test_bisection_goes_beyond_the_open_gates_only_where_it_may(planted: Planted
     met = smallest(bench, backwards, first=1)
     assert met is not None
     assert met.meets_target
-    assert smallest(bench, backwards, first=1, grow=False) is None
+    assert smallest(bench, backwards, first=1, most=1) is None
+
+
+@pytest.mark.long
+def test_gates_that_shut_too_much_are_trained_again_at_a_lower_price(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint("reference/v1-sparse-small")
+    task = load_task("python/single_double_quote")
+    dear = DiscoveryConfig(steps=100, coefficient=0.2, clean_up=False)
+    with pytest.raises(WireworkError, match="target-missed"):
+        search(checkpoint, task, config=dear.replace(retries=0))
+    state = tmp_path / "gates.state"
+    found = search(checkpoint, task, config=dear, state=state)
+    assert found.circuit.losses["select_loss"] <= dear.target_loss
+    assert found.circuit.n_nodes < 200
+    assert [path.name for path in tmp_path.iterdir()] == ["gates.state"]

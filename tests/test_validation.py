@@ -15,7 +15,7 @@ from wirework.circuit import Circuit
 from wirework.core import Report, Site, WireworkError
 from wirework.planted import Planted, close_quote, quote_with_decoys, twin_values
 from wirework.tasks import Answers, Pair
-from wirework.validation import BARS, validate
+from wirework.validation import RULES, validate
 from wirework.validation.controls import random_circuit
 
 QUOTE = ("read opening", "read kind", "key", "value", "write answer", "final answer")
@@ -43,7 +43,7 @@ def test_a_planted_circuit_is_faithful() -> None:
     assert report.kind == "validation"
     assert report.verdict == "faithful"
     assert report.passed
-    assert set(report.measures) == MEASURES
+    assert set(report.measures) >= MEASURES
     assert report["task_accuracy"].value == 1
     assert report["sufficiency"].value == 1
     assert report["exactness"].value < 1e-9
@@ -108,13 +108,17 @@ def test_bars_come_from_the_circuit_and_from_the_defaults(
 ) -> None:
     report = fit_and_controls(circuit, planted.checkpoint, draws=2)
     assert report["task_loss"].bar == circuit.losses["target_loss"]
-    assert {name: report[name].bar for name in BARS} == dict(BARS)
+    bars = {name: rule.bar for name, rule in RULES.items() if name in report.measures}
+    assert {name: report[name].bar for name in bars} == {
+        **bars,
+        "task_loss": circuit.losses["target_loss"],
+    }
     assert all(measure.note for measure in report.measures.values())
     assert report["task_loss"].n == 100
     assert report["task_accuracy"].n == report["exactness"].n == 200
     assert report["sufficiency"].n == 2
     aimless = fit_and_controls(replace(circuit, losses={}), planted.checkpoint, draws=2)
-    assert aimless["task_loss"].bar is None
+    assert aimless["task_loss"].bar == RULES["task_loss"].bar
 
 
 def test_a_report_is_repeatable_and_survives_its_file(

@@ -19,6 +19,9 @@ from wirework.ablation.masked import edge_masks as edge_masks
 from wirework.ablation.masked import masked_margins as masked_margins
 from wirework.ablation.match import MEAN_PRETRAINING as MEAN_PRETRAINING
 from wirework.ablation.match import require_model_of as require_model_of
+from wirework.ablation.restore import Adversary as Adversary
+from wirework.ablation.restore import Attack as Attack
+from wirework.ablation.restore import random_subset as random_subset
 from wirework.ablation.score import PromptTensors as PromptTensors
 from wirework.ablation.score import TaskScore as TaskScore
 from wirework.ablation.score import all_margins as all_margins

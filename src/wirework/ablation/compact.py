@@ -42,12 +42,14 @@ class Reference:
     """What a run of the whole model leaves to a run under gates, one row a computed token.
 
     `packed`: the rows. `values`: what closed channels take, site -> (rows, channels). `scales`:
-    1 / rms of the norm before a read site, (rows, 1).
+    1 / rms of the norm before a read site, (rows, 1). `embedded`: what stands in place of the
+    embeddings, (rows, D), where a gradient with respect to them is asked for.
     """
 
     packed: Packed
     values: dict[Site, Tensor] = field(default_factory=dict)
     scales: dict[Site, Tensor] = field(default_factory=dict)
+    embedded: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,23 +111,36 @@ class CompactModel:
         gates: Gates,
         reference: Reference | None = None,
         edges: Mapping[Site, Tensor] | None = None,
+        record: Reference | None = None,
     ) -> Tensor:
         """`score.margins` of the masked model, (2N).
 
         `edges`: by target site, masks like the weights of `products`: where one is 0, the target
-        sees the constant of the source.
+        sees the constant of the source. `record`: takes what every site is before its gates.
         """
-        run = _Pass(reference or Reference(Packed.of(prompts)), gates, edges or {})
+        run = _Pass(reference or Reference(Packed.of(prompts)), gates, edges or {}, record)
         with frozen(self.model):
             logits = self._logits(run)
         return answer_margins(logits, self._columns(prompts.wanted), self._columns(prompts.other))
 
-    @torch.no_grad()
     def reference(self, packed: Packed) -> Reference:
         """Every site and every norm's scale in a run of the whole model."""
+        return self.recorded(Reference(packed))
+
+    @torch.no_grad()
+    def recorded(
+        self,
+        reference: Reference,
+        gates: Gates | None = None,
+        edges: Mapping[Site, Tensor] | None = None,
+    ) -> Reference:
+        """Every site, before its gates, and every norm's scale in a run of the masked model.
+
+        Arguments as of `margins`; no gates: all are open.
+        """
         assert not self.open, "the whole model is asked for"
-        record = Reference(packed)
-        self._logits(_Pass(Reference(packed), record=record))
+        record = Reference(reference.packed)
+        self._logits(_Pass(reference, gates, edges or {}, record))
         return record
 
     def only_ends(self, site: Site) -> bool:
@@ -193,7 +208,9 @@ class CompactModel:
 
     def _final(self, run: _Pass) -> Tensor:
         packed, model = run.packed, self.model
-        r: Tensor = functional.embedding(packed.tokens, model.embedding.weight)
+        r = run.reference.embedded
+        if r is None:
+            r = functional.embedding(packed.tokens, model.embedding.weight)
         if model.positions is not None and self.config.position == "add":
             r = r + model.positions[packed.positions]
         for index, layer in enumerate(model.layers):
@@ -228,7 +245,7 @@ class CompactModel:
             return self._settle(out, functional.linear(y.flatten(1), weight, bias), run)
         ones = torch.ones_like(v)
         share = self._mixed(q, k, ones, layer.attn.sink, run, only_ends=self.only_ends(out))
-        unseen = weight * (1 - mask) * self.constants[Site(index, "attn.v")]
+        unseen = weight * (1 - mask) * self.constants[Site(index, "attn.v")].to(weight.dtype)
         seen = functional.linear(y.flatten(1), weight * mask, bias)
         return self._settle(out, seen + functional.linear(share.flatten(1), unseen), run)
 

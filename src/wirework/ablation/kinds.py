@@ -111,16 +111,19 @@ class Holding:
         """The constants as plain arrays."""
         return {s: value.detach().float().numpy().copy() for s, value in self.constants.items()}
 
-    def reference(self, whole: CompactModel, prompts: PromptTensors) -> Reference | None:
+    def reference(
+        self, whole: CompactModel, prompts: PromptTensors, *, shared: bool = True
+    ) -> Reference | None:
         """What a pass over `prompts` must be told; None where constants say it all.
 
-        `whole`: the model with nothing shut. Raises `ablation-lengths`.
+        `whole`: the model with nothing shut. `shared`: equal beginnings of prompts may be the same
+        rows (`Packed.of`). Raises `ablation-lengths`.
         """
         if self.config.constant:
             return None
         resample = self.config.kind == "resample"
         # What a token takes from a counterfactual, another that begins alike does not take.
-        packed = Packed.of(prompts, shared=not resample)
+        packed = Packed.of(prompts, shared=shared and not resample)
         result = Reference(packed)
         frozen = self.config.norms == "frozen"
         run = whole.reference(packed) if frozen or resample else result

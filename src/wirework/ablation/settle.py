@@ -14,10 +14,10 @@ from wirework.model.memory import memory_of
 def pass_gates(x: Tensor, gate: Tensor, held: Tensor, columns: Tensor | None = None) -> Tensor:
     """gate * x + (1 - gate) * held in x's dtype, of all channels or of some `columns` (n).
 
-    x (N, d); gate (d), mostly 0 and 1; held (d), or (N, d) where it differs by token. A gradient
-    flows to all three; sums over the N rows are taken in the dtype of the gate.
+    x (N, d); gate (d), mostly 0 and 1; held (d); gate or held (N, d) where it differs by token. A
+    gradient flows to all three; sums over the N rows are taken in the dtype of the gate.
     """
-    plain = x.device.type != "cpu" or held.dim() > 1 or held.requires_grad
+    plain = x.device.type != "cpu" or max(gate.dim(), held.dim()) > 1 or held.requires_grad
     if plain or x.dtype not in (torch.bfloat16, gate.dtype):
         return pass_gates_plain(x, gate, held, columns)
     passed: Tensor = _OnCPU.apply(x, gate, held.to(gate.dtype), columns)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""`wirework bench train | decode | load | discover`."""
+"""`wirework bench train | decode | load | discover | trust`."""
 
 from __future__ import annotations
 
@@ -145,6 +145,34 @@ def discover(
         )
         report = bench_discover(load_checkpoint(model), load_task(task), config, start=run.progress)
         _finish(run, report, out)
+
+
+@bench.command()
+def trust(
+    seeds: Annotated[int, typer.Option(min=1, help="Of every planted model and ablation.")] = 1,
+    verdict_seeds: Annotated[
+        int, typer.Option(min=1, help="Of every family of right and wrong circuits.")
+    ] = 2,
+    full: Annotated[
+        bool, typer.Option("--full", help="All families, 5 and 8 seeds; the result gets a date.")
+    ] = False,
+    seed: SEED = 0,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """What searches and verdicts are worth where the truth is known; 1 if a bar is missed.
+
+    Example: wirework bench trust --full --out trust.json
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.trust import FULL, TrustBench, bench_trust, dated
+
+        config = TrustBench(seed=seed, seeds=seeds, verdict_seeds=verdict_seeds)
+        if full:
+            config = config.replace(**FULL)
+            out = dated(out or Path("trust.json"))
+        _finish(run, bench_trust(config, start=run.progress), out)
 
 
 def _given(**options: Any) -> dict[str, Any]:

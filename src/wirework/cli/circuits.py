@@ -13,6 +13,7 @@ from wirework.cli.session import Session, session, settle_process
 
 if TYPE_CHECKING:
     from wirework.circuit import Circuit
+    from wirework.core import Report
 
 CIRCUIT = Annotated[Path, typer.Argument(help="A .circuit file.")]
 MODEL = Annotated[str, typer.Option("--model", help="The run in which the circuit was found.")]
@@ -100,6 +101,12 @@ def validate(
     circuit: CIRCUIT,
     model: MODEL,
     out: Annotated[Path | None, typer.Option("--out", help="Write the report as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw its curves: a .png or .svg file.")
+    ] = None,
+    badge: Annotated[
+        Path | None, typer.Option("--badge", help="Draw its verdict: an .svg file.")
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", help="Only this group of tests; may be repeated. Default: all."),
@@ -131,9 +138,32 @@ def validate(
         )  # fmt: skip
         if out is not None:
             report.save(out)
-        run.show(str(report), report.to_json())
+        _draw(report, plot, badge, task=str(found.task["name"]))
+        run.show(f"{report}\n{_verdict(report)}", report.to_json())
         if not report.passed:
             raise typer.Exit(1)
+
+
+def _draw(report: Report, plot: Path | None, badge: Path | None, *, task: str) -> None:
+    from wirework.core.files import write_text
+    from wirework.plots import badge as badge_of
+    from wirework.plots import draw_validation
+
+    if plot is not None:
+        draw_validation(report, plot, title=task)
+    if badge is not None:
+        write_text(badge, badge_of(report, task=task))
+
+
+def _verdict(report: Report) -> str:
+    """The verdict in words, with what every missed bar would mean."""
+    missed = report.details["verdict"]["missed"]
+    lines = [
+        f"  {one['measure']} {report[one['measure']].value:.3g}: {one['says']}"
+        + (" (decisive)" if one["decisive"] else "")
+        for one in missed
+    ]
+    return "\n".join([f"{report.verdict}" + (", because" if missed else ""), *lines])
 
 
 def _times(seconds: Mapping[str, float]) -> str:

@@ -40,6 +40,7 @@ from wirework.circuit import (
 from wirework.core import Edge, Node, WireworkError
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.objective import Objective
+from wirework.discovery.restored import Bearing
 from wirework.engine import Network
 from wirework.model import Checkpoint
 from wirework.tasks import EncodedTask, Task
@@ -102,7 +103,8 @@ class Bench:
     is measured. `full`: the whole model on `select`, calibrated as candidates are. `measured`:
     every candidate so far, by the way. With `config.every_template` each template must meet the
     target, or else what the whole model reaches there: the smallest set would otherwise give up
-    the templates that cost most.
+    the templates that cost most. With `config.restore` a candidate must bear it (`Bearing`): the
+    smallest set would otherwise give up what only that asks for.
     """
 
     def __init__(
@@ -144,6 +146,8 @@ class Bench:
         self.whole = CompactModel(
             self.model, holding.constants, torch.from_numpy(self.answers), before=self.before_topk
         )
+        part = self.select.first(self.config.price_pairs)
+        self.bearing = Bearing(self.whole, holding, part, self.config)
         self.least_margin = self.empty_margin = -np.inf
         empty = self.measure({s: np.zeros(n, dtype=np.bool_) for s, n in self.widths.items()})
         full = float(all_margins(self.model, self.select).mean())
@@ -179,6 +183,8 @@ class Bench:
         meets = meets and all(
             loss <= self.limits.get(key, np.inf) for key, loss in result.by_template().items()
         )
+        if self.config.restore != "none":
+            meets = meets and self.bearing.met(keep, left)
         found = Candidate(keep, lone, calibration, result.loss, margin, meets, left)
         self.measured.append(CurvePoint(len(found), found.edges, found.loss))
         return found

@@ -17,9 +17,11 @@ class DiscoveryConfig(Config):
     model's margin that the circuit must keep there (design §4), so that a fitted scale cannot
     stand in for nodes; somewhat more than is asked of the circuit on unseen prompts; 0 asks for
     nothing (published). `coefficient`: loss per open node, rising from 0 over the first `ramp` of
-    the steps (published: constant). `batch`: pairs in a step. `calibrate`: `during` learns scale
-    and shift with the gates, at `calibration_lr`, and fits them for every candidate (on
-    `calibration_pairs` pairs of `fit`); `after` does so only for the chosen one (published).
+    the steps (published: constant). `retries`: how often it is halved and gates are trained anew
+    where the open ones miss the target by far (published: none). `batch`: pairs in a step.
+    `calibrate`: `during` learns scale and shift with the gates, at `calibration_lr`, and fits them
+    for every candidate (on `calibration_pairs` pairs of `fit`); `after` does so only for the
+    chosen one (published).
     `clean_up`: cut nodes that the target can spare after discretisation, by their exact effect on
     `price_pairs` pairs, until `tries` in a row must stay (published: by hand).
     `every_template`: the target must be met on the prompts of each template, not only in the mean
@@ -29,7 +31,12 @@ class DiscoveryConfig(Config):
     `shut_below`: a gate whose number falls so low by the next look, every `look_every` steps,
     stays shut, and its node leaves the computation; -1 (published) shuts none. `patience`: stop
     training after so many steps in which loss + `coefficient` x open gates did not fall; 0 never
-    stops early.
+    stops early. `restore`: what the circuit should bear. `none` (published) trains with every
+    other node cut; otherwise each step counts the mean of that loss and the one with some closed
+    nodes restored: `random`, each with a probability drawn evenly between 0 and `restore_rate` at
+    every step, or `adversarial`, the `restore_budget` nodes whose gates raise the loss fastest.
+    A candidate must then meet the target with nodes restored as well, in the mean of random draws
+    or with the worst that a short search finds, before calibration.
     """
 
     target_loss: float = Field(0.15, gt=0)
@@ -50,6 +57,7 @@ class DiscoveryConfig(Config):
     calibrate: Literal["during", "after"] = "during"
     calibration_lr: float = Field(0.015, gt=0)
     calibration_pairs: int = Field(128, ge=1)
+    retries: int = Field(2, ge=0)
     every_template: bool = True
     clean_up: bool = True
     price_pairs: int = Field(32, ge=1)
@@ -61,6 +69,9 @@ class DiscoveryConfig(Config):
     shut_below: float = Field(-0.3, ge=-1, le=0)
     look_every: int = Field(50, ge=1)
     patience: int = Field(150, ge=0)
+    restore: Literal["none", "random", "adversarial"] = "none"
+    restore_rate: float = Field(1.0, gt=0, le=1)
+    restore_budget: int = Field(16, ge=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def gate_options(self, seed: int) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, CurvePoint, refuse_unlearned
 from wirework.discovery.clean_up import Drop, drop_edges, drop_nodes
 from wirework.discovery.config import DiscoveryConfig
-from wirework.discovery.discretise import smallest
 from wirework.discovery.edge_search import prune_edges
-from wirework.discovery.node_gates import trained_gates
+from wirework.discovery.gated_search import gated_search
 from wirework.discovery.take_circuit import nodes_by_site, store
 from wirework.model import Checkpoint
 from wirework.tasks import Task
@@ -87,11 +86,9 @@ def search(
         refuse_unlearned(task, config.target_loss, bench.full.loss)
     never = keep_of(nodes_by_site(forbidden, bench.widths), bench.widths)
     identity = _identity(checkpoint, task, config, seed, forbidden)
-    scores = trained_gates(
+    scores, found = gated_search(
         bench, seed=seed, never=never, state=state, identity=identity, start=start
     )
-    # What the whole model has not learned, more nodes hardly mend; few may, by chance.
-    found = smallest(bench, scores, start, grow=bench.full.loss <= config.target_loss)
     drops: tuple[Drop, ...] = ()
     if found is None and not unlearned_ok:
         raise _missed(task, config.target_loss, bench.full.loss)

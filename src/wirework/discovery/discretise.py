@@ -41,7 +41,7 @@ def smallest(
     start: StartProgress = silent,
     *,
     first: int | None = None,
-    grow: bool = True,
+    most: int | None = None,
 ) -> Candidate | None:
     """Rank nodes by score and bisect to the fewest that meet the target (§4.8).
 
@@ -60,9 +60,10 @@ def smallest(
 
     with start("discretise", 2 * count.bit_length()) as progress:
         low, high = 0, first or sum(int((values >= 0).sum()) for values in scores.values())
+        count = count if most is None else min(count, most)
         best = trial(high)
         while not best.meets_target:
-            if high >= count or not grow:
+            if high >= count:
                 return None
             low, high = high, min(high + high // 2 + 1, count)
             best = trial(high)

@@ -17,6 +17,7 @@ from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.gate_state import load_gates, save_gates
 from wirework.discovery.objective import Objective
 from wirework.discovery.patience import Patience
+from wirework.discovery.restored import Restored
 from wirework.sparsity import learning_rate_at
 
 SAVE_EVERY = 50
@@ -46,12 +47,14 @@ def train_gates(
     steps: int,
     seed: int,
     label: str = "gates",
+    restored: Restored | None = None,
     state: Path | None = None,
     identity: str = "",
     start: StartProgress = silent,
 ) -> None:
     """At most `steps` steps on `fit` (weight_sparse_paper.md §4); `gated.gates` are trained, and
-    what `objective` learns beside them.
+    what `objective` learns beside them. `restored`: half of the task loss is the one with some
+    closed gates opened.
 
     With `state` (a file) progress is saved every 50 steps and picked up again from there;
     `identity` names what the state belongs to. Raises `resume-mismatch`, `interrupted`.
@@ -72,6 +75,8 @@ def train_gates(
             batch = fit.pairs(_pairs_of_step(len(fit), config.batch, step, seed))
             opened = gates.opened()
             task_loss = objective.loss(gated.margins(batch, gates.by_site(opened)).float(), batch)
+            if restored is not None:
+                task_loss = (task_loss + restored.loss(task_loss, opened, batch, step)) / 2
             optimizer.zero_grad()
             (task_loss + objective.price(opened.sum(), step / steps)).backward()  # type: ignore[no-untyped-call]
             _clip_rms([p.grad for p in gates.parameters() if p.grad is not None], config.clip_rms)

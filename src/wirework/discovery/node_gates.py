@@ -16,6 +16,7 @@ from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.gate_training import train_gates
+from wirework.discovery.restored import Restored
 from wirework.model import Transformer
 from wirework.model.precision import resolve_dtype
 
@@ -23,6 +24,7 @@ from wirework.model.precision import resolve_dtype
 def trained_gates(
     bench: Bench,
     *,
+    coefficient: float | None = None,
     seed: int,
     never: Keep | None = None,
     state: Path | None = None,
@@ -30,8 +32,8 @@ def trained_gates(
     start: StartProgress = silent,
 ) -> dict[Site, NDArray[np.float32]]:
     """A number for every node after training as `bench.config` says; HIGHER = KEEP, >= 0 where its
-    gate is open, see `GateSet.ranks`. `never`: nodes whose gates are shut from the start; theirs
-    is -inf.
+    gate is open, see `GateSet.ranks`. `coefficient`: in place of the configured one. `never`:
+    nodes whose gates are shut from the start; theirs is -inf.
 
     Where constants are learned, the bench holds cut nodes at them from then on. For `state` and
     `identity`, and what is raised, see `train_gates`.
@@ -40,9 +42,13 @@ def trained_gates(
     gated = GatedNodes(bench.model, bench.holding, bench.answers, config, seed=seed)
     if never:
         gated.gates.shut_all(never)
+    objective = bench.objective(config.coefficient if coefficient is None else coefficient)
+    restored = None
+    if config.restore != "none":
+        restored = Restored(gated.whole_margins, gated.gates, objective, config, seed=seed)
     train_gates(
-        gated, bench.objective(config.coefficient), bench.fit, config, steps=config.steps,
-        seed=seed, state=state, identity=identity, start=start,
+        gated, objective, bench.fit, config, steps=config.steps, seed=seed, restored=restored,
+        state=state, identity=identity, start=start,
     )  # fmt: skip
     if gated.learned:
         bench.hold(gated.holding)
@@ -86,8 +92,14 @@ class GatedNodes:
         reference = self.start.reference(self.whole, prompts)
         return self.compact.margins(prompts, opened, reference)
 
+    def whole_margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+        """The same where gates that are shut may be open."""
+        return self.whole.margins(prompts, opened, self.start.reference(self.whole, prompts))
+
     def renew(self) -> None:
-        self.compact = self._compact(shut=self.config.ablation.constant and not self.learned)
+        # The adversary asks for the slope of gates that are shut.
+        fixed = self.config.ablation.constant and not self.learned
+        self.compact = self._compact(shut=fixed and self.config.restore != "adversarial")
 
     def _compact(self, *, shut: bool) -> CompactModel:
         return CompactModel(

@@ -77,7 +77,9 @@ class SweepConfig(Config):
         """
         found = {}
         for name in self.ablations or ("",):
-            base = self.discovery
+            # Where coefficients compete, a search that fails is another one's chance.
+            several = len(self.coefficients) > 1
+            base = self.discovery.replace(retries=0) if several else self.discovery
             if name:
                 base = base.replace(ablation=AblationConfig.of_name(name).plain())
             for values in product(*self.vary.values()):

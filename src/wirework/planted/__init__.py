@@ -1,10 +1,29 @@
 """Models made by hand whose circuits are known, with their tasks and their truth."""
 
 from wirework.planted.active import active_nodes as active_nodes
+from wirework.planted.brackets import bracket_depth as bracket_depth
 from wirework.planted.draft import Draft as Draft
 from wirework.planted.draft import Planted as Planted
+from wirework.planted.implant import implant as implant
+from wirework.planted.induction import induction as induction
 from wirework.planted.letters import copy_previous as copy_previous
+from wirework.planted.logic import both_present as both_present
+from wirework.planted.logic import majority as majority
+from wirework.planted.logic import one_of_two as one_of_two
+from wirework.planted.nulls import EASY as EASY
+from wirework.planted.nulls import LOOKS_RIGHT as LOOKS_RIGHT
+from wirework.planted.nulls import PLAIN as PLAIN
+from wirework.planted.nulls import Null as Null
+from wirework.planted.nulls import easy_nulls as easy_nulls
+from wirework.planted.nulls import hard_nulls as hard_nulls
 from wirework.planted.quotes import close_quote as close_quote
 from wirework.planted.quotes import quote_with_decoys as quote_with_decoys
 from wirework.planted.quotes import twin_values as twin_values
+from wirework.planted.recovery import Recovery as Recovery
+from wirework.planted.recovery import auroc as auroc
+from wirework.planted.recovery import recovery as recovery
+from wirework.planted.redundant import backup_unit as backup_unit
+from wirework.planted.redundant import cancelling_pair as cancelling_pair
+from wirework.planted.redundant import either_unit as either_unit
 from wirework.planted.truth import minimal_circuits as minimal_circuits
+from wirework.planted.variables import set_or_string as set_or_string

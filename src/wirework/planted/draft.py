@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wirework.ablation import MEAN_PRETRAINING
+from wirework.ablation import MEAN_PRETRAINING, AblationConfig
 from wirework.core import Edge, Node, Site
 from wirework.core.names import FINAL
 from wirework.data import Tokenizer
 from wirework.model import Checkpoint, ModelConfig, Transformer, reference_means
 from wirework.model.layers import Layer
+from wirework.model.means import Means
 from wirework.planted.active import active_nodes
 from wirework.tasks import Task
 
@@ -34,10 +35,12 @@ _WIDTH = 16
 class Planted:
     """A model made by hand, with a task that it does (circuit_tools.md §6.3, T-plant).
 
-    `ablation`: what cut nodes are held at; `reference`: the text behind the means. `active`: the
-    nodes that can matter (`active_nodes`). `parts`: the nodes by what they were made for; which
-    of them a minimal circuit needs is for `minimal_circuits` to say. `edges`: every weight set
-    between two nodes.
+    `ablation`: the name of what cut nodes are held at (`AblationConfig`); `reference`: the text
+    behind the means. `active`: the nodes that can matter under it (`active_nodes`). `parts`: the
+    nodes by what they were made for; which of them a minimal circuit needs is for
+    `minimal_circuits` to say. `edges`: every weight set between two nodes. `others`: what becomes
+    of the nodes that are not active while sets of active ones are tried: `still`, kept, for they
+    do not move; in a host (`implant`) they do move, and are `cut` or `kept`.
     """
 
     checkpoint: Checkpoint
@@ -47,6 +50,23 @@ class Planted:
     active: tuple[Node, ...]
     parts: Mapping[str, Node]
     edges: frozenset[Edge]
+    others: Literal["still", "cut", "kept"] = "still"
+
+    @property
+    def config(self) -> AblationConfig:
+        """What cut nodes are held at."""
+        return AblationConfig.of_name(self.ablation)
+
+    def under(self, ablation: str | AblationConfig) -> Planted:
+        """The same model under another ablation, such as `zero` or `resample`.
+
+        Raises `ablation-unknown`, `truth-ablation` and `ablation-lengths`.
+        """
+        config = AblationConfig.of_name(ablation) if isinstance(ablation, str) else ablation
+        active = self.active
+        if self.others == "still":
+            active = active_nodes(self.checkpoint, self.task, config)
+        return replace(self, ablation=config.name, active=active)
 
     def nodes(self, *names: str) -> frozenset[Node]:
         """The nodes of some parts."""
@@ -159,13 +179,8 @@ class Draft:
 
     def finish(self, task: Task) -> Planted:
         """The model with its means over every token of the task's `fit` prompts."""
-        prompts = task.encode(self.tokenizer, self.model.config.context).fit
-        rows = [
-            torch.from_numpy(row[: last + 1])[None]
-            for row, last in zip(prompts.tokens, prompts.last, strict=True)
-        ]
-        means = reference_means(self.model, rows)
-        checkpoint = Checkpoint(self.model, self.tokenizer, means, step=0)
+        checkpoint = Checkpoint(self.model, self.tokenizer, {}, step=0)
+        checkpoint = replace(checkpoint, means=task_means(checkpoint, task))
         active = active_nodes(checkpoint, task)
         return Planted(
             checkpoint=checkpoint,
@@ -176,3 +191,13 @@ class Draft:
             parts=self.parts,
             edges=frozenset(self.edges),
         )
+
+
+def task_means(checkpoint: Checkpoint, task: Task) -> Means:
+    """Means over every token of the task's `fit` prompts, both sides."""
+    prompts = task.encode(checkpoint.tokenizer, checkpoint.config.context).fit
+    rows = [
+        torch.from_numpy(row[: last + 1])[None]
+        for row, last in zip(prompts.tokens, prompts.last, strict=True)
+    ]
+    return reference_means(checkpoint.model, rows)

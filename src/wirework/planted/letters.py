@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from itertools import permutations
 
 import numpy as np
 
 from wirework.data import Tokenizer
 from wirework.planted.draft import SPLIT_SIZES, Draft, Planted
+from wirework.planted.heads import LONGEST, attend_back
 from wirework.tasks import Answers, Pair, Task
 
 LETTERS = {"a": (1, 1), "b": (1, -1), "c": (-1, 1), "d": (-1, -1)}
 """Every letter with its two signs, which two residual channels carry."""
 
-_LONGEST = 12
-_SHARP = 52.0
-"""Attention score of the right position less that of the opposite one, times one half."""
-
 
 def copy_previous(*, size: int = 16, seed: int = 0) -> Planted:
     """After a row of the letters a to d, name the one before the last.
 
-    One head looks one position back: positions are points on a circle of twelve, concatenated;
-    the query is the point of its own position turned back by one step, the key the point of its
-    position. Two value channels carry the letter's two signs. `size`: residual width.
+    One head looks one position back (`attend_back`). Two value channels carry the letter's two
+    signs. `size`: residual width.
     """
     task = letter_task(seed)
     tokenizer = Tokenizer.train([f" {letter}" for letter in LETTERS] * 2, 300)
     draft = Draft(
-        tokenizer, seed, size=size, n_layer=1, context=_LONGEST, sink=False,
+        tokenizer, seed, size=size, n_layer=1, context=LONGEST, sink=False,
         position="concat", d_position=2, activation="relu",
     )  # fmt: skip
     head = draft.head()
-    _attend_back(draft, head)
+    attend_back(draft, head)
     tokens = {letter: tokenizer.encode(f" {letter}")[0] for letter in LETTERS}
     for place, name in enumerate("xy"):
         source, target = draft.channel(), draft.channel()
@@ -48,24 +43,6 @@ def copy_previous(*, size: int = 16, seed: int = 0) -> Planted:
             draft.unembed(token, final, 1.0 * LETTERS[letter][place])
     draft.blur(tokens.values(), 3, 0.4)
     return draft.finish(task)
-
-
-def _attend_back(draft: Draft, head: int) -> None:
-    turn = 2 * math.pi / _LONGEST
-    angles = turn * np.arange(_LONGEST)
-    assert draft.model.positions is not None
-    for column, wave in enumerate((np.cos, np.sin)):
-        for position, angle in enumerate(angles):
-            draft.model.positions.data[position, column] = float(wave(angle))
-    # The norm of a position makes its square 2, and d_head divides the score.
-    size = math.sqrt(_SHARP * math.sqrt(draft.model.config.d_head) / 2)
-    turned = ((math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn)))
-    for row in range(2):
-        query = draft.node(f"query {row}", "0.attn.q", head * 8 + row)
-        key = draft.node(f"key {row}", "0.attn.k", head * 8 + row)
-        draft.read_position(key, row, size)
-        for column in range(2):
-            draft.read_position(query, column, size * turned[row][column])
 
 
 def letter_task(seed: int) -> Task:
@@ -101,5 +78,5 @@ def letter_task(seed: int) -> Task:
         answers={letter: Answers(tokens=(f" {letter}",)) for letter in LETTERS},
         fit=pairs(SPLIT_SIZES["fit"], 10),
         select=pairs(SPLIT_SIZES["select"], 10),
-        report=pairs(SPLIT_SIZES["report"], _LONGEST),
+        report=pairs(SPLIT_SIZES["report"], LONGEST),
     )

@@ -11,3 +11,5 @@ from wirework.plots.size_loss import draw_size_loss_grid as draw_size_loss_grid
 from wirework.plots.task_bars import Bar as Bar
 from wirework.plots.task_bars import draw_task_bars as draw_task_bars
 from wirework.plots.training import draw_training as draw_training
+from wirework.plots.validation import badge as badge
+from wirework.plots.validation import draw_validation as draw_validation

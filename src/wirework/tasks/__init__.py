@@ -19,6 +19,8 @@ from wirework.tasks.encode import NO_TOKEN as NO_TOKEN
 from wirework.tasks.encode import EncodedTask as EncodedTask
 from wirework.tasks.encode import Prompts as Prompts
 from wirework.tasks.new_file import new_task_file as new_task_file
+from wirework.tasks.origin import Origin as Origin
+from wirework.tasks.origin import origin_of as origin_of
 from wirework.tasks.pairs import SPLITS as SPLITS
 from wirework.tasks.pairs import Answers as Answers
 from wirework.tasks.pairs import Pair as Pair

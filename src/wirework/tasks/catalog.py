@@ -72,7 +72,7 @@ def read_task(name_or_path: str | Path) -> tuple[Task | None, list[Complaint]]:
 
     Raises `task-unknown`, `task-file-missing`, `task-file-kind`, `task-not-text`.
     """
-    path = _find(name_or_path)
+    path = find_file(name_or_path)
     shipped = path.relative_to(_CATALOG).as_posix() if path.is_relative_to(_CATALOG) else ""
     source = Source.read(path, shipped)
     if path.suffix == ".jsonl":
@@ -94,7 +94,8 @@ def read_task(name_or_path: str | Path) -> tuple[Task | None, list[Complaint]]:
     return task, found
 
 
-def _find(name_or_path: str | Path) -> Path:
+def find_file(name_or_path: str | Path) -> Path:
+    """Raises `task-unknown` and `task-file-kind`."""
     text = str(name_or_path)
     names = catalog_names()
     if text in names:

@@ -75,7 +75,8 @@ class EncodedTask:
     def answer_tokens(self) -> Tokens:
         """Every answer token of the task, sorted: the only logits that its loss looks at."""
         splits = (self.fit, self.select, self.report)
-        ids = {int(i) for part in splits for i in np.unique(part.wanted)}
+        sides = [side for part in splits for side in (part.wanted, part.other)]
+        ids = {int(i) for side in sides for i in np.unique(side)}
         return np.array(sorted(ids - {NO_TOKEN}), dtype=np.int64)
 
     def prompt_tokens(self) -> Tokens:

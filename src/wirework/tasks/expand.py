@@ -46,7 +46,7 @@ def expand(
     for index, template in enumerate(file.template):
         line = source.line_of("template", index, "text")
         random = np.random.default_rng([file.seed, zlib.crc32(template.name.encode())])
-        draw = _Draw(file, template, line, answers)
+        draw = Draw(file, template, line, answers)
         for split in SPLITS:
             asked = plan[split].get(index, 0)
             drawn = draw.pairs(asked, pools[split], seen, random)
@@ -77,7 +77,7 @@ def _pools(file: TaskFile, split: Split) -> dict[str, tuple[str, ...]]:
     return pools
 
 
-class _Draw:
+class Draw:
     """Draws pairs from one template; the answers that it makes are added to `answers`."""
 
     def __init__(
@@ -192,7 +192,7 @@ def _too_few(
     split: Split,
     asked: int,
     drawn: int,
-    draw: _Draw,
+    draw: Draw,
     pools: Mapping[Split, Mapping[str, Sequence[str]]],
     source: Source,
 ) -> Complaint:

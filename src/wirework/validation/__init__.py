@@ -2,5 +2,7 @@
 
 from wirework.validation.config import ValidationConfig as ValidationConfig
 from wirework.validation.groups import GROUPS as GROUPS
-from wirework.validation.validate import BARS as BARS
 from wirework.validation.validate import validate as validate
+from wirework.validation.verdict import RULES as RULES
+from wirework.validation.verdict import Verdict as Verdict
+from wirework.validation.verdict import verdict_of as verdict_of

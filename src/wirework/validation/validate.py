@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 
 import torch
 
 from wirework.circuit import Circuit
-from wirework.core import Measure, Report, RunRecord
+from wirework.core import Report, RunRecord
 from wirework.core.progress import StartProgress, silent
 from wirework.model import Checkpoint
 from wirework.tasks import Task
@@ -18,15 +17,7 @@ from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
 from wirework.validation.groups import chosen, seconds_of_pass
 from wirework.validation.subject import Subject
-
-BARS: Mapping[str, float] = {
-    "task_accuracy": 0.97,
-    "faithfulness": 0.9,
-    "sufficiency": 0.95,
-    "necessity": 0.95,
-    "exactness": 1e-9,
-}
-"""What a circuit must reach; `task_loss` must reach the target it was searched for."""
+from wirework.validation.verdict import verdict_of, with_bars
 
 
 def validate(
@@ -57,21 +48,11 @@ def validate(
     found = Findings()
     for group in tests.values():
         found |= group.test(subject, config, seed=seed, start=start)
-    bars = dict(BARS)
-    if "target_loss" in circuit.losses:
-        bars["task_loss"] = circuit.losses["target_loss"]
-    measures = {
-        name: replace(measure, bar=bars.get(name)) for name, measure in found.measures.items()
-    }
+    measures = with_bars(found.measures, circuit.losses.get("target_loss"))
+    verdict = verdict_of(measures)
+    details = {"verdict": verdict.to_json(), **found.details}
     provenance = _provenance(subject, config, list(tests), seed)
-    return Report("validation", measures, _verdict(measures), provenance, found.details)
-
-
-def _verdict(measures: Mapping[str, Measure]) -> str:
-    missed = {name for name, measure in measures.items() if measure.passed is False}
-    if not missed:
-        return "faithful"
-    return "unfaithful" if missed & {"task_loss", "task_accuracy"} else "partly"
+    return Report("validation", measures, verdict.word, provenance, details)
 
 
 def _provenance(

@@ -1,0 +1,235 @@
+"""Do searches find what was planted, and do verdicts tell right circuits from wrong ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from wirework.ablation import AblationConfig
+from wirework.bench.machine import describe_machine, notes_on
+from wirework.bench.trust_cases import (
+    ABLATIONS,
+    FAMILIES,
+    Case,
+    held_out,
+    null_cases,
+    planted_model,
+    true_cases,
+)
+from wirework.core import Config, Measure, Report, RunRecord
+from wirework.core.progress import StartProgress, silent
+from wirework.core.stats import share_interval
+from wirework.discovery import DiscoveryConfig, alternatives, discover, take_circuit
+from wirework.discovery.alternatives import nodes_of
+from wirework.planted import minimal_circuits
+from wirework.planted.recovery import Recovery, recovery
+from wirework.validation import ValidationConfig, validate
+from wirework.validation.findings import Findings
+
+PLANTED = DiscoveryConfig(
+    steps=200, batch=16, coefficient=3e-3, lr=1e-2, dtype="float32", look_every=10, patience=0,
+    faithfulness=0,
+)  # fmt: skip
+"""Searches in planted models: smaller steps would be wasted on some dozens of nodes, and the truth
+is what meets the loss alone."""
+
+
+BARS: Mapping[str, float] = MappingProxyType(
+    {
+        "planted_exact": 1.0,
+        "node_auroc": 1.0,
+        "edge_auroc": 1.0,
+        "alternatives_reported": 1.0,
+        "true_kept": 1.0,
+        "hard_null_exposed": 0.95,
+        "easy_null_exposed": 0.95,
+    }
+)
+
+
+class TrustBench(Config):
+    """How much ground truth is gone through, from `seed` on.
+
+    `seeds` of every planted model and ablation for recovery; `verdict_seeds` of every family of
+    right and wrong circuits for verdicts; `held_out_only`: of families that no bar was fixed on.
+    """
+
+    seed: int = 0
+    seeds: int = Field(1, ge=1)
+    verdict_seeds: int = Field(2, ge=1)
+    held_out_only: bool = True
+    discovery: DiscoveryConfig = PLANTED
+    validation: ValidationConfig = ValidationConfig()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A case with what the validation said."""
+
+    case: Case
+    report: Report
+
+    @property
+    def kept(self) -> bool:
+        return self.report.verdict != "unfaithful"
+
+    def to_json(self) -> dict[str, Any]:
+        missed = [name for name, m in self.report.measures.items() if m.passed is False]
+        return {
+            "name": self.case.name,
+            "kind": self.case.kind,
+            "verdict": self.report.verdict,
+            "missed": missed,
+            "why": self.case.why,
+        }
+
+
+FULL: Mapping[str, Any] = MappingProxyType({"seeds": 5, "verdict_seeds": 8, "held_out_only": False})
+"""All ground truth there is."""
+
+
+def dated(path: Path) -> Path:
+    """The same path with today's date before its suffix."""
+    return path.with_name(f"{path.stem}-{date.today().isoformat()}{path.suffix}")
+
+
+def bench_trust(config: TrustBench | None = None, *, start: StartProgress = silent) -> Report:
+    """`planted_exact`, `true_kept`, `hard_null_exposed`, `easy_null_exposed`: shares with Wilson
+    intervals (circuit_tools.md §6.3, T-plant and T-null).
+
+    `planted_exact`: searches in planted models whose minimal circuit is unique that found it,
+    nodes and edges; beside it the lowest AUROC. `alternatives_reported`: models with several
+    minimal circuits of which `alternatives` names more than one, all of them right. `true_kept`:
+    minimal circuits not called unfaithful. The other two: wrong circuits called unfaithful.
+    """
+    config = config or TrustBench()
+    machine = describe_machine()
+    found = _recovery_findings(config, start) | _verdict_findings(config, start)
+    measures = {
+        name: replace(measure, bar=BARS.get(name)) for name, measure in found.measures.items()
+    }
+    record = RunRecord.collect(
+        seed=config.seed, dtype="float32", threads=torch.get_num_threads(), config=config.plain()
+    )
+    told = {"machine": machine, "notes": notes_on(machine)}
+    return Report("trust", measures, provenance={**record.to_json(), **told}, details=found.details)
+
+
+def judge(cases: Iterator[Case], config: TrustBench, start: StartProgress) -> list[Judged]:
+    """Take every case out of its model and validate it."""
+    judged = []
+    with start("verdicts", 0) as progress:
+        for case in cases:
+            ablation = AblationConfig.of_name(case.ablation).plain()
+            circuit = take_circuit(
+                case.checkpoint, case.task, case.nodes,
+                config=config.discovery.replace(ablation=ablation),
+            )  # fmt: skip
+            report = validate(
+                circuit, case.checkpoint, groups=VERDICT_GROUPS, config=config.validation,
+                seed=config.seed,
+            )  # fmt: skip
+            judged.append(Judged(case, report))
+            progress.advance(verdict=report.verdict or "")
+    return judged
+
+
+VERDICT_GROUPS = ("fit", "subsets", "mechanism")
+"""Groups whose measures have bars that decide between faithful and unfaithful."""
+
+
+def _verdict_findings(config: TrustBench, start: StartProgress) -> Findings:
+    seeds = range(config.seed, config.seed + config.verdict_seeds)
+    chosen = {
+        "true_kept": true_cases(seeds, config.discovery.target_loss),
+        "hard_null_exposed": null_cases(seeds, "hard"),
+        "easy_null_exposed": null_cases(seeds, "easy"),
+    }
+    found: dict[str, Measure] = {}
+    table = []
+    for name, cases in chosen.items():
+        asked = (
+            case for case in cases
+            if not config.held_out_only or case.family in held_out(case.kind)
+        )  # fmt: skip
+        judged = judge(asked, config, start)
+        right = sum(one.kept if name == "true_kept" else not one.kept for one in judged)
+        what = "right circuits not called unfaithful"
+        if name != "true_kept":
+            what = "wrong circuits called unfaithful"
+        found[name] = _share(right, len(judged), f"Share of {what}")
+        table += [one.to_json() for one in judged]
+    return Findings(found, {"verdicts": table})
+
+
+def _recovery_findings(config: TrustBench, start: StartProgress) -> Findings:
+    seeds = range(config.seed, config.seed + config.seeds)
+    unique: list[Recovery] = []
+    several: list[bool] = []
+    table: list[Mapping[str, Any]] = []
+    with start("recovery", len(FAMILIES) * len(ABLATIONS) * len(seeds)) as progress:
+        for family in FAMILIES:
+            for ablation in ABLATIONS:
+                for seed in seeds:
+                    one, named = _recover(family, ablation, seed, config.discovery)
+                    if one.unique:
+                        unique.append(one)
+                    else:
+                        several.append(named)
+                    table.append(_row(family, ablation, seed, one, named))
+                    progress.advance()
+    exact = sum(one.exact and one.edges_exact for one in unique)
+    told = "Share of planted models with several minimal circuits of which more than one is named"
+    measures = {
+        "planted_exact": _share(exact, len(unique), "Share of unique planted circuits found"),
+        "node_auroc": _least([one.node_auroc for one in unique], "nodes"),
+        "edge_auroc": _least([one.edge_auroc for one in unique], "edges"),
+        "alternatives_reported": _share(sum(several), len(several), told),
+    }
+    return Findings(measures, {"recovery": table})
+
+
+def _recover(
+    family: str, ablation: str, seed: int, discovery: DiscoveryConfig
+) -> tuple[Recovery, bool]:
+    """A search beside the truth; where there are several truths, whether more than one is told."""
+    planted = planted_model(family, seed).under(ablation)
+    config = discovery.replace(ablation=planted.config.plain())
+    truth = minimal_circuits(planted, config.target_loss)
+    circuit = discover(planted.checkpoint, planted.task, config=config, seed=seed)
+    one = recovery(planted, truth, circuit)
+    if one.unique:
+        return one, False
+    others = alternatives(planted.checkpoint, planted.task, circuit, config=config, seed=seed)
+    named = {nodes_of(found) for found in others.circuits}
+    return one, len(named) > 1 and named <= set(truth)
+
+
+def _row(family: str, ablation: str, seed: int, one: Recovery, named: bool) -> dict[str, Any]:
+    return {
+        "family": family,
+        "ablation": ablation,
+        "seed": seed,
+        "minimal_circuits": one.alternatives,
+        "exact": one.exact and one.edges_exact,
+        "node_auroc": one.node_auroc,
+        "edge_auroc": one.edge_auroc,
+        "alternatives_reported": None if one.unique else named,
+    }
+
+
+def _share(hits: int, n: int, note: str) -> Measure:
+    low, high = share_interval(hits, n)
+    return Measure(hits / n if n else float("nan"), low, high, n, "higher", note=note)
+
+
+def _least(values: Sequence[float], what: str) -> Measure:
+    note = f"Lowest AUROC of {what} over searches with a unique truth"
+    return Measure(min(values, default=float("nan")), n=len(values), better="higher", note=note)

@@ -1,0 +1,186 @@
+"""Whether each part of a circuit is needed: its removal beside that of random padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wirework.ablation import (
+    Keep,
+    PromptTensors,
+    calibrate,
+    edge_masks,
+    kept_nodes,
+    masked_margins,
+    score_of,
+)
+from wirework.circuit import edges
+from wirework.core import Edge, Node, Site
+from wirework.core.progress import Progress
+from wirework.validation.config import ValidationConfig
+from wirework.validation.exact_tests import clusters_of, more_than_padding_p
+from wirework.validation.subject import Subject
+
+Rows = NDArray[np.float64]
+
+KINDS = ("margin", "loss")
+"""How harm is measured: as a share of the circuit's mean answer margin; in nats of two-sided loss
+after the best scale > 0 and shift, so that what a scale would mend is no harm."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the removal of some parts does. `names` (parts); `harm` (`KINDS`, parts): by how much
+    more it costs than that of padding, mean over pairs; `p` (`KINDS`, parts): of the null that it
+    costs no more, by at most `least`.
+
+    `total`: how many parts the circuit has; `names` are a sample of them where that is more.
+    """
+
+    names: tuple[str, ...]
+    harm: Rows
+    p: Rows
+    total: int
+
+
+class PartTests:
+    """Removes one part of a circuit at a time, and in its place random padding.
+
+    Padding is what the circuit lacks: one node more at a site where the circuit has nodes, drawn
+    with the circuit's shares of sites; for edges also one edge more that ends at a node of the
+    circuit, with its other end. A part is needed if its removal costs more than that of padding,
+    see `more_than_padding_p`.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        config: ValidationConfig,
+        prompts: PromptTensors,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self.subject = subject
+        self.config = config
+        self.prompts = prompts
+        self.seed = seed
+        self.progress = progress
+        self.nodes = _nodes(subject.keep)
+        self.scale = 1.0
+        self.base = self._run(subject.keep, subject.edges)
+        self.scale = max(abs(float(self.base[0].mean())), 1e-9)
+        self.base[0] /= self.scale
+        self.padding = [
+            self._run(_with(subject.keep, [node], True), subject.edges) - self.base
+            for node in self._padding_nodes(config.padding_draws)
+        ]
+
+    def of_nodes(self) -> Needs:
+        keep, masks = self.subject.keep, self.subject.edges
+        harm = [self.base - self._run(_with(keep, [node], False), masks) for node in self.nodes]
+        return self._needs([str(node) for node in self.nodes], harm, self.padding, len(self.nodes))
+
+    def of_edges(self) -> Needs:
+        """Of at most `config.edge_tests` edges, drawn evenly; none where what cut nodes are held at
+        is not constant, as an edge cannot be cut then."""
+        subject, random = self.subject, np.random.default_rng([self.seed, 3])
+        known = [edge for edge, _ in subject.circuit.edges()]
+        if not subject.holding.config.constant or not known:
+            return self._needs([], [], [], len(known))
+        chosen = np.sort(random.permutation(len(known))[: self.config.edge_tests])
+        tested = [known[i] for i in chosen]
+        harm = [self.base - self._run(subject.keep, self._cut(edge)) for edge in tested]
+        padding = [self._padding_edge(edge) for edge in self._absent_edges(random)]
+        padding += self.padding
+        return self._needs([str(edge) for edge in tested], harm, padding, len(known))
+
+    def _needs(self, names: list[str], harm: list[Rows], padding: list[Rows], total: int) -> Needs:
+        """`harm`, `padding`: what each removal costs, (`KINDS`, pairs)."""
+        if not names:
+            return Needs((), np.zeros((2, 0)), np.zeros((2, 0)), total)
+        cost = np.array(harm)
+        usual = np.array(padding).reshape(-1, *self.base.shape)
+        more = cost - usual.mean(axis=0) if len(usual) else cost
+        half = len(self.prompts)
+        clusters = clusters_of(self.prompts.template[:half].numpy())
+        p = [
+            more_than_padding_p(
+                cost[:, kind], usual[:, kind], clusters, least=least, draws=self.config.flips,
+                seed=self.seed,
+            )
+            for kind, least in enumerate((self.config.least_share, self.config.least_harm))
+        ]  # fmt: skip
+        return Needs(tuple(names), more.mean(axis=2).T, np.array(p), total)
+
+    def _padding_nodes(self, count: int) -> list[Node]:
+        """Nodes outside the circuit, each at the site of one of its nodes."""
+        random = np.random.default_rng([self.seed, 2])
+        absent = {site: np.flatnonzero(~kept) for site, kept in self.subject.keep.items()}
+        places = [node.site for node in self.nodes if len(absent[node.site])]
+        if not places:
+            return []
+        drawn = [places[i] for i in random.integers(len(places), size=count)]
+        return [Node(site, int(random.choice(absent[site]))) for site in drawn]
+
+    def _absent_edges(self, random: np.random.Generator) -> list[Edge]:
+        """Weights of the model that end at a node of the circuit and that it lacks."""
+        subject = self.subject
+        everything = {site: np.ones_like(kept) for site, kept in subject.keep.items()}
+        found = [
+            edge
+            for edge, _ in edges(subject.checkpoint.sparse(), kept_nodes(everything))
+            if self._has(edge.source) != self._has(edge.target)
+        ]
+        found += subject.cut
+        drawn = random.permutation(len(found))[: self.config.edge_draws]
+        return [found[i] for i in drawn]
+
+    def _padding_edge(self, edge: Edge) -> Rows:
+        """What it costs to put in a weight that the circuit lacks and to cut it again."""
+        keep = _with(self.subject.keep, [edge.source, edge.target], True)
+        left = edge_masks(self.subject.whole, set(self.subject.cut) - {edge})
+        return self._run(keep, left) - self._run(keep, self._cut(edge))
+
+    def _cut(self, edge: Edge) -> Mapping[Site, Tensor]:
+        return edge_masks(self.subject.whole, {*self.subject.cut, edge})
+
+    def _has(self, node: Node) -> bool:
+        return bool(self.subject.keep[node.site][node.index])
+
+    def _run(self, keep: Keep, masks: Mapping[Site, Tensor]) -> Rows:
+        """Mean margin in units of `scale` and minus the loss by pair, (`KINDS`, pairs)."""
+        whole, holding = self.subject.whole, self.subject.holding
+        values = masked_margins(whole, holding, keep, self.prompts, edges=masks).double()
+        self.progress.advance()
+        margins = values.numpy().reshape(2, -1).mean(axis=0) / self.scale
+        return np.stack([margins, -pair_losses(values, self.prompts)])
+
+
+def part_runs(subject: Subject, config: ValidationConfig) -> int:
+    """How many circuits are run."""
+    nodes, known = subject.circuit.n_nodes, subject.circuit.n_edges
+    by_edge = subject.holding.config.constant and known > 0
+    more = min(known, config.edge_tests) + 2 * config.edge_draws if by_edge else 0
+    return 1 + nodes + config.padding_draws + more
+
+
+def pair_losses(values: Tensor, prompts: PromptTensors) -> Rows:
+    """Two-sided loss of margins (2N) by pair, (N), after their best calibration."""
+    found = score_of(values, prompts, calibrate(values, prompts.side))
+    rows: Rows = found.losses.reshape(2, -1).mean(axis=0)
+    return rows
+
+
+def _nodes(keep: Keep) -> list[Node]:
+    return [Node(site, index) for site, held in kept_nodes(keep).items() for index in held]
+
+
+def _with(keep: Keep, nodes: list[Node], kept: bool) -> Keep:
+    copy = {site: mask.copy() for site, mask in keep.items()}
+    for node in nodes:
+        copy[node.site][node.index] = kept
+    return copy

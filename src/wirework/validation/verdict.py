@@ -1,0 +1,83 @@
+"""The verdict: which measures have bars, and what missing one means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from wirework.core import Measure
+
+FAITHFUL, PARTLY, UNFAITHFUL = "faithful", "partly", "unfaithful"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`bar`: what a measure must reach. `decisive`: who misses it is unfaithful, not only partly
+    faithful. `says`: what it would mean to miss it."""
+
+    bar: float
+    decisive: bool
+    says: str
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "model_accuracy": Rule(0.9, True, "the whole model does not do the task at all"),
+        "task_loss": Rule(0.15, True, "the circuit alone misses its target"),
+        "task_accuracy": Rule(0.97, True, "the circuit alone gives wrong answers"),
+        "task_accuracy:unseen": Rule(0.9, True, "it fails templates that the search never saw"),
+        "equivalence": Rule(0.9, True, "it answers otherwise than the model"),
+        "subset_random": Rule(0.9, True, "it lives on what the rest is held at"),
+        "interchange:circuit": Rule(0.9, True, "the model's own activations break it"),
+        "faithfulness": Rule(0.9, False, "its margin is not the model's"),
+        "sufficiency": Rule(0.95, False, "random circuits of its size do as well"),
+        "necessity": Rule(0.95, False, "cutting random nodes hurts as much as cutting its own"),
+        "interchange": Rule(0.9, False, "its activations break the model"),
+        "sign_changes": Rule(0.1, False, "nodes play another part than in the model"),
+        "attention_distance": Rule(0.2, False, "heads look elsewhere than in the model"),
+        "norm_shift": Rule(2.0, False, "norms amplify the few writes that are kept"),
+        "exactness": Rule(1e-9, False, "the lone circuit is not the masked model"),
+    }
+)
+"""By measure. `task_loss` has the target that the circuit was searched for, where it knows one.
+
+The bars were fixed on planted circuits and nulls of half of the families (`benchmarks/LOG.md`);
+`wirework bench trust` scores the verdicts on the others.
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word`: `faithful` where every bar that was measured is reached, `unfaithful` where a
+    decisive one is missed, else `partly`. `missed`: the measures that missed, decisive first."""
+
+    word: str
+    missed: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "word": self.word,
+            "missed": [
+                {"measure": name, "decisive": RULES[name].decisive, "says": RULES[name].says}
+                for name in self.missed
+            ],
+        }
+
+
+def with_bars(measures: Mapping[str, Measure], target_loss: float | None) -> dict[str, Measure]:
+    """The same measures with the bars of `RULES`; `target_loss` for `task_loss`."""
+    bars = {name: rule.bar for name, rule in RULES.items()}
+    if target_loss is not None:
+        bars["task_loss"] = target_loss
+    return {name: replace(measure, bar=bars.get(name)) for name, measure in measures.items()}
+
+
+def verdict_of(measures: Mapping[str, Measure]) -> Verdict:
+    """The verdict on measures with bars; what was not measured is not held against a circuit."""
+    missed = [name for name in RULES if name in measures and measures[name].passed is False]
+    missed.sort(key=lambda name: not RULES[name].decisive)
+    if any(RULES[name].decisive for name in missed):
+        return Verdict(UNFAITHFUL, tuple(missed))
+    return Verdict(PARTLY if missed else FAITHFUL, tuple(missed))

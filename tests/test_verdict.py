@@ -1,0 +1,91 @@
+"""The verdict follows stated rules, and tells wrong circuits that look right from right ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from wirework.core import Measure, WireworkError
+from wirework.discovery import DiscoveryConfig, take_circuit
+from wirework.planted import Null, hard_nulls
+from wirework.validation import GROUPS, RULES, ValidationConfig, validate, verdict_of
+from wirework.validation.groups import chosen
+from wirework.validation.verdict import with_bars
+
+SMALL = ValidationConfig(
+    draws=5, pairs=12, restore_draws=6, budgets=(1, 4), adversary_restarts=2, adversary_steps=2,
+    adversary_tries=4,
+)  # fmt: skip
+GOOD = {
+    name: Measure(rule.bar, better="lower" if rule.bar < 0.5 or rule.bar > 1 else "higher")
+    for name, rule in RULES.items()
+}
+EXPOSED = {
+    "shortcut/cancelled": "interchange:circuit",
+    "shortcut/backup": "interchange:circuit",
+    "template/two-paths": "task_accuracy:unseen",
+    "forbidden/role-change": "interchange:circuit",
+}
+"""Families of wrong circuits, with what must be among the reasons."""
+
+
+def verdict(null: Null, right: bool = False) -> tuple[str | None, list[str]]:
+    config = DiscoveryConfig.parse({"ablation": {"kind": null.ablation}})
+    nodes = null.truth if right else null.nodes
+    circuit = take_circuit(null.checkpoint, null.task, nodes, config=config)
+    groups = ("fit", "subsets", "mechanism")
+    report = validate(circuit, null.checkpoint, groups=groups, config=SMALL)
+    return report.verdict, [one["measure"] for one in report.details["verdict"]["missed"]]
+
+
+def without(name: str, value: float) -> dict[str, Measure]:
+    return with_bars({**GOOD, name: Measure(value, better=GOOD[name].better)}, None)
+
+
+def test_every_bar_reached_is_faithful() -> None:
+    found = verdict_of(with_bars(GOOD, None))
+    assert (found.word, found.missed) == ("faithful", ())
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_missed_bar_is_named_and_a_decisive_one_decides(name: str) -> None:
+    rule = RULES[name]
+    worse = rule.bar - 0.05 if GOOD[name].better == "higher" else rule.bar * 2
+    found = verdict_of(without(name, worse))
+    assert found.word == ("unfaithful" if rule.decisive else "partly")
+    assert found.missed == (name,)
+    told = found.to_json()["missed"]
+    assert told == [{"measure": name, "decisive": rule.decisive, "says": rule.says}]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_could_not_be_measured_does_not_pass(name: str) -> None:
+    assert verdict_of(without(name, float("nan"))).missed == (name,)
+
+
+def test_decisive_reasons_come_first() -> None:
+    bad = {name: Measure(float("nan"), better=measure.better) for name, measure in GOOD.items()}
+    missed = verdict_of(with_bars(bad, None)).missed
+    decisive = [RULES[name].decisive for name in missed]
+    assert decisive == sorted(decisive, reverse=True)
+    assert len(missed) == len(RULES)
+
+
+@pytest.mark.parametrize("family", EXPOSED)
+def test_a_wrong_circuit_that_looks_right_is_unfaithful_and_the_right_one_is_not(
+    family: str,
+) -> None:
+    (null,) = hard_nulls([0], families=[family])
+    word, missed = verdict(null)
+    assert word == "unfaithful"
+    assert EXPOSED[family] in missed
+    word, missed = verdict(null, right=True)
+    assert word != "unfaithful", missed
+
+
+def test_groups_are_chosen_by_name() -> None:
+    assert list(chosen(["mechanism", "fit"])) == ["fit", "mechanism"]
+    assert "stability" not in chosen([])
+    assert set(chosen(["quick"])) == {name for name, group in GROUPS.items() if group.quick}
+    assert set(chosen(["quick", "stability"])) == {*chosen(["quick"]), "stability"}
+    with pytest.raises(WireworkError, match="group-unknown"):
+        chosen(["fits"])
