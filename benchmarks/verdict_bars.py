@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 
 from wirework.bench.trust import Judged, TrustBench, judge
-from wirework.bench.trust_cases import held_out, null_cases, true_cases
+from wirework.bench.trust_cases import Kind, cases_of, families_of, held_out
 from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.core import RunRecord
@@ -35,13 +35,12 @@ def main() -> None:
     config = TrustBench(held_out_only=False)
     seeds = range(wanted.seeds)
     judged: list[Judged] = []
-    for cases in (
-        true_cases(seeds, config.discovery.target_loss),
-        null_cases(seeds, "hard"),
-        null_cases(seeds, "easy"),
-    ):
-        fixed_on = (case for case in cases if case.family not in held_out(case.kind))
-        judged += judge(fixed_on, config, shown)
+    kinds: tuple[Kind, ...] = ("true", "hard", "easy")
+    for kind in kinds:
+        fixed_on = sorted(set(families_of(kind)) - held_out(kind))
+        judged += judge(
+            cases_of(kind, fixed_on, seeds, config.discovery.target_loss), config, shown
+        )
     table = [_row(name, judged) for name in sorted({n for j in judged for n in j.report.measures})]
     for row in table:
         print("  ".join(f"{key} {value}" for key, value in row.items()))

@@ -18,6 +18,10 @@ settings.load_profile("repeatable")
 def pytest_configure() -> None:
     # Before any test imports the libraries that read these.
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", MPLBACKEND="Agg")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One worker a core: threads beside them would spin in each other's way.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

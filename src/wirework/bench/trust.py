@@ -18,10 +18,11 @@ from wirework.bench.trust_cases import (
     ABLATIONS,
     FAMILIES,
     Case,
+    Kind,
+    cases_of,
+    families_of,
     held_out,
-    null_cases,
     planted_model,
-    true_cases,
 )
 from wirework.core import Config, Measure, Report, RunRecord
 from wirework.core.progress import StartProgress, silent
@@ -59,14 +60,21 @@ class TrustBench(Config):
 
     `seeds` of every planted model and ablation for recovery; `verdict_seeds` of every family of
     right and wrong circuits for verdicts; `held_out_only`: of families that no bar was fixed on.
+    `families`: only these, planted or null; all where none is named.
     """
 
     seed: int = 0
     seeds: int = Field(1, ge=1)
     verdict_seeds: int = Field(2, ge=1)
     held_out_only: bool = True
+    families: tuple[str, ...] = ()
     discovery: DiscoveryConfig = PLANTED
     validation: ValidationConfig = ValidationConfig()
+
+    def asks(self, family: str, kind: Kind) -> bool:
+        """Whether the verdict on a family of circuits is scored."""
+        known = not self.families or family in self.families
+        return known and (not self.held_out_only or family in held_out(kind))
 
 
 @dataclass(frozen=True)
@@ -147,19 +155,14 @@ VERDICT_GROUPS = ("fit", "subsets", "mechanism")
 
 def _verdict_findings(config: TrustBench, start: StartProgress) -> Findings:
     seeds = range(config.seed, config.seed + config.verdict_seeds)
-    chosen = {
-        "true_kept": true_cases(seeds, config.discovery.target_loss),
-        "hard_null_exposed": null_cases(seeds, "hard"),
-        "easy_null_exposed": null_cases(seeds, "easy"),
-    }
+    chosen: dict[str, Kind] = {
+        "true_kept": "true", "hard_null_exposed": "hard", "easy_null_exposed": "easy"
+    }  # fmt: skip
     found: dict[str, Measure] = {}
     table = []
-    for name, cases in chosen.items():
-        asked = (
-            case for case in cases
-            if not config.held_out_only or case.family in held_out(case.kind)
-        )  # fmt: skip
-        judged = judge(asked, config, start)
+    for name, kind in chosen.items():
+        families = [family for family in families_of(kind) if config.asks(family, kind)]
+        judged = judge(cases_of(kind, families, seeds, config.discovery.target_loss), config, start)
         right = sum(one.kept if name == "true_kept" else not one.kept for one in judged)
         what = "right circuits not called unfaithful"
         if name != "true_kept":
@@ -174,8 +177,9 @@ def _recovery_findings(config: TrustBench, start: StartProgress) -> Findings:
     unique: list[Recovery] = []
     several: list[bool] = []
     table: list[Mapping[str, Any]] = []
-    with start("recovery", len(FAMILIES) * len(ABLATIONS) * len(seeds)) as progress:
-        for family in FAMILIES:
+    families = [name for name in FAMILIES if not config.families or name in config.families]
+    with start("recovery", len(families) * len(ABLATIONS) * len(seeds)) as progress:
+        for family in families:
             for ablation in ABLATIONS:
                 for seed in seeds:
                     one, named = _recover(family, ablation, seed, config.discovery)

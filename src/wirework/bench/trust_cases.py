@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -80,27 +80,31 @@ def planted_model(family: str, seed: int) -> Planted:
     return FAMILIES[family](size=_SIZES[seed % len(_SIZES)], seed=seed)
 
 
+def families_of(kind: Kind) -> tuple[str, ...]:
+    """The families of right circuits, or of hard or easy nulls, by name."""
+    known = {"true": FAMILIES, "hard": {**LOOKS_RIGHT, **PLAIN}, "easy": EASY}[kind]
+    return tuple(sorted(known))
+
+
 def held_out(kind: Kind) -> frozenset[str]:
     """Families that no bar was fixed on: every second one by name."""
-    known = {"true": FAMILIES, "hard": {**LOOKS_RIGHT, **PLAIN}, "easy": EASY}[kind]
-    return frozenset(sorted(known)[1::2])
+    return frozenset(families_of(kind)[1::2])
 
 
-def true_cases(seeds: Iterable[int], target_loss: float) -> Iterator[Case]:
-    """The smallest minimal circuit of every planted model (`minimal_circuits`)."""
+def cases_of(
+    kind: Kind, families: Collection[str], seeds: Iterable[int], target_loss: float
+) -> Iterator[Case]:
+    """Circuits of these families: of planted models the smallest minimal one, and nulls."""
     seeds = tuple(seeds)
-    for family in FAMILIES:
-        for seed in seeds:
-            planted = planted_model(family, seed)
-            nodes = minimal_circuits(planted, target_loss)[0]
-            yield Case(
-                f"{family}/seed-{seed}", family, "true", planted.checkpoint, planted.task, nodes,
-                planted.ablation,
-            )  # fmt: skip
-
-
-def null_cases(seeds: Iterable[int], kind: Literal["hard", "easy"]) -> Iterator[Case]:
-    """Every null of the planted package with these seeds."""
-    for null in hard_nulls(seeds) if kind == "hard" else easy_nulls(seeds):
+    if kind == "true":
+        for family in families:
+            for seed in seeds:
+                planted = planted_model(family, seed)
+                nodes = minimal_circuits(planted, target_loss)[0]
+                place = planted.checkpoint, planted.task, nodes, planted.ablation
+                yield Case(f"{family}/seed-{seed}", family, kind, *place)
+        return
+    draw = hard_nulls if kind == "hard" else easy_nulls
+    for null in draw(seeds, families=families):
         place = null.checkpoint, null.task, null.nodes, null.ablation
         yield Case(null.name, null.family, kind, *place, null.why)

@@ -1,0 +1,70 @@
+"""The ground truth behind verdicts is scored as it is said to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from test_cli import wirework
+from wirework.bench.trust import PLANTED, TrustBench, bench_trust, dated
+from wirework.bench.trust_cases import Kind, cases_of, families_of, held_out
+from wirework.validation import ValidationConfig
+
+SMALL = ValidationConfig(
+    pairs=12, restore_draws=4, budgets=(1,), adversary_restarts=1, adversary_steps=1,
+    adversary_tries=2,
+)  # fmt: skip
+
+
+def test_a_sample_of_the_ground_truth() -> None:
+    config = TrustBench(
+        verdict_seeds=1, held_out_only=False, validation=SMALL,
+        families=("majority", "shortcut/cancelled", "easy/constant-answers"),
+    )  # fmt: skip
+    report = bench_trust(config)
+    assert report.kind == "trust"
+    for name in ("planted_exact", "node_auroc", "edge_auroc", "true_kept", "hard_null_exposed"):
+        assert report[name].value == 1, name
+        assert report[name].passed
+    assert report["planted_exact"].n == 3
+    assert report["hard_null_exposed"].n == report["true_kept"].n == 1
+    rows = report.details["recovery"]
+    assert {row["ablation"] for row in rows} == {"mean-pretraining", "zero", "resample"}
+    verdicts = {row["name"]: row for row in report.details["verdicts"]}
+    assert verdicts["shortcut/cancelled/seed-0"]["verdict"] == "unfaithful"
+    assert verdicts["shortcut/cancelled/seed-0"]["why"]
+    assert verdicts["easy/constant-answers/seed-0"]["missed"]
+
+
+@pytest.mark.parametrize("kind", ["true", "hard", "easy"])
+def test_half_of_the_families_had_no_part_in_fixing_the_bars(kind: Kind) -> None:
+    families = families_of(kind)
+    half = held_out(kind)
+    assert half < set(families)
+    assert abs(len(families) - 2 * len(half)) <= 1
+
+
+def test_there_are_enough_circuits_that_look_right() -> None:
+    looks_right = [name for name in families_of("hard") if not name.startswith("plain/")]
+    assert 8 * len(looks_right) >= 40
+    (case,) = cases_of("hard", looks_right[:1], [3], PLANTED.target_loss)
+    assert case.name == f"{looks_right[0]}/seed-3"
+    assert case.kind == "hard"
+
+
+def test_the_full_result_gets_a_date() -> None:
+    assert dated(Path("out/trust.json")).match("out/trust-20??-??-??.json")
+
+
+@pytest.mark.long
+def test_the_command_prints_its_measures(tmp_path: Path) -> None:
+    out = tmp_path / "trust.json"
+    code, text, err = wirework("bench", "trust", "--verdict-seeds", "1", "--out", out, "--json")
+    report = json.loads(text)
+    assert report == json.loads(out.read_text())
+    assert code == 0, err
+    assert {"planted_exact", "true_kept", "hard_null_exposed", "easy_null_exposed"} <= set(
+        report["measures"]
+    )
