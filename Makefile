@@ -26,7 +26,8 @@ demo: $(READY) ## train a small model, find a circuit in it, test it, draw it (i
 	$(WIREWORK) train tiny --out $(DEMO)/run --resume
 	$(WIREWORK) discover $(DEMO)/run $(TASK) --target-loss 0.15 --seeds 3 \
 		--out $(DEMO)/quote.circuit --resume
-	-$(WIREWORK) validate $(DEMO)/quote.circuit --model $(DEMO)/run --out $(DEMO)/report.json
+	-$(WIREWORK) validate $(DEMO)/quote.circuit --model $(DEMO)/run --quick --group controls \
+		--plot $(DEMO)/report.png --out $(DEMO)/report.json
 	$(WIREWORK) view $(DEMO)/quote.circuit --model $(DEMO)/run --report $(DEMO)/report.json \
 		--export $(DEMO)/quote.html
 	@echo

@@ -55,7 +55,7 @@ def _one_model(folder: Path, seed: int, wanted: argparse.Namespace) -> list[dict
     rows = []
     for search in range(wanted.searches):
         circuit = discover(checkpoint, load_task(TASK), target_loss=wanted.target_loss, seed=search)
-        report = validate(circuit, checkpoint, seed=0)
+        report = validate(circuit, checkpoint, groups=("quick", "controls"), seed=0)
         row = {
             "training_seed": seed, "search_seed": search,
             "val_loss": checkpoint.losses["val_loss"],
