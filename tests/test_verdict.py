@@ -8,7 +8,7 @@ from wirework.core import Measure, WireworkError
 from wirework.discovery import DiscoveryConfig, take_circuit
 from wirework.planted import Null, hard_nulls
 from wirework.validation import GROUPS, RULES, ValidationConfig, validate, verdict_of
-from wirework.validation.groups import chosen
+from wirework.validation.groups import chosen, usual_config
 from wirework.validation.verdict import with_bars
 
 SMALL = ValidationConfig(
@@ -89,3 +89,9 @@ def test_groups_are_chosen_by_name() -> None:
     assert set(chosen(["quick", "stability"])) == {*chosen(["quick"]), "stability"}
     with pytest.raises(WireworkError, match="group-unknown"):
         chosen(["fits"])
+
+
+def test_the_quick_report_asks_for_less() -> None:
+    assert usual_config(["quick"]) == ValidationConfig.quick()
+    assert usual_config(["quick", "nulls"]) == usual_config([]) == ValidationConfig()
+    assert ValidationConfig.quick().budgets < ValidationConfig().budgets

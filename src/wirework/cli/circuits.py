@@ -125,10 +125,11 @@ def validate(
         from wirework.ablation import require_model_of
         from wirework.circuit import Circuit
         from wirework.training import load_checkpoint
-        from wirework.validation import ValidationConfig, validate
+        from wirework.validation import validate
+        from wirework.validation.groups import usual_config
 
         groups = [*(group or []), *(["quick"] if quick else [])]
-        config = ValidationConfig().override(settings or [])
+        config = usual_config(groups).override(settings or [])
 
         found, checkpoint = Circuit.load(circuit), load_checkpoint(model)
         require_model_of(found, checkpoint, circuit_name=str(circuit), model_name=model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -70,3 +70,8 @@ class ValidationConfig(Config):
     null_steps: int = Field(300, ge=1)
     matched_draws: int = Field(20, ge=1)
     stability_runs: int = Field(3, ge=1)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """Fewer draws and a hastier adversary, for the groups of the quick report."""
+        return cls(restore_draws=10, budgets=(1, 4), adversary_restarts=2, adversary_tries=8)

@@ -104,6 +104,11 @@ def chosen(names: Collection[str]) -> dict[str, Group]:
     }
 
 
+def usual_config(names: Collection[str]) -> ValidationConfig:
+    """How much is asked of these groups where nobody says: less of the quick report alone."""
+    return ValidationConfig.quick() if set(names) == {QUICK} else ValidationConfig()
+
+
 def seconds_of_pass(subject: Subject, config: ValidationConfig, seed: int) -> float:
     """How long the whole model takes for `config.pairs` pairs here and now: the best of three."""
     sample = subject.sample(config.pairs, seed)

@@ -15,7 +15,7 @@ from wirework.model import Checkpoint
 from wirework.tasks import Task
 from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
-from wirework.validation.groups import chosen, seconds_of_pass
+from wirework.validation.groups import chosen, seconds_of_pass, usual_config
 from wirework.validation.subject import Subject
 from wirework.validation.verdict import verdict_of, with_bars
 
@@ -34,12 +34,12 @@ def validate(
     """Measure a circuit on the split `report` of its task (measures: design §4).
 
     `task`: the one stored in the circuit by default. `groups`: which groups of tests (`GROUPS`, or
-    `quick`), all by default. `announce` is told beforehand how many seconds each may take.
-    Verdict: see `verdict_of`. Raises, before any work, `circuit-model-mismatch`,
-    `ablation-unknown`, `circuit-lacks-answers`, `group-unknown` and what the encoding of the task
-    raises.
+    `quick`), the usual ones by default. `config`: by default `usual_config`. `announce` is told
+    beforehand how many seconds each may take. Verdict: see `verdict_of`. Raises, before any work,
+    `circuit-model-mismatch`, `ablation-unknown`, `circuit-lacks-answers`, `group-unknown` and what
+    the encoding of the task raises.
     """
-    config = config or ValidationConfig()
+    config = config or usual_config(groups)
     tests = chosen(groups)
     subject = Subject.of(circuit, checkpoint, task)
     if announce is not None:
