@@ -24,6 +24,7 @@ from wirework.ablation import (
 from wirework.circuit import Circuit
 from wirework.core import Node, Site, WireworkError
 from wirework.discovery import DiscoveryConfig, discover
+from wirework.discovery.alternatives import nodes_of
 from wirework.model import Taps
 from wirework.planted import (
     Planted,
@@ -83,10 +84,6 @@ def search(planted: Planted, seed: int, **options: object) -> Circuit:
     """Discovery under the ablation of the planted model."""
     config = SEARCH.replace(ablation=planted.config.plain(), **options)
     return discover(planted.checkpoint, planted.task, config=config, seed=seed)
-
-
-def nodes_of(circuit: Circuit) -> frozenset[Node]:
-    return frozenset(Node(site, index) for site, held in circuit.nodes.items() for index in held)
 
 
 @BUILDERS

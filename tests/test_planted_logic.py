@@ -10,6 +10,7 @@ import pytest
 from wirework.ablation import PromptTensors, TaskScore, keep_taps, score
 from wirework.core import Node
 from wirework.discovery import DiscoveryConfig, discover
+from wirework.discovery.alternatives import nodes_of
 from wirework.planted import (
     Planted,
     backup_unit,
@@ -128,7 +129,7 @@ def found_in(planted: Planted, seed: int) -> frozenset[Node]:
     """What the search ends at, with all weights planted in it."""
     config = SEARCH.replace(ablation=planted.config.plain())
     circuit = discover(planted.checkpoint, planted.task, config=config, seed=seed)
-    found = frozenset(Node(site, i) for site, held in circuit.nodes.items() for i in held)
+    found = nodes_of(circuit)
     assert circuit.graph().edges == planted.edges_between(found)
     return found
 

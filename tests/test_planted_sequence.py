@@ -16,12 +16,12 @@ from test_planted import (
     ZERO,
     Builder,
     masked_model,
-    nodes_of,
     plain_test,
     search,
 )
 from wirework.ablation import PromptTensors, keep_of, score
 from wirework.core import Node
+from wirework.discovery.alternatives import nodes_of
 from wirework.planted import (
     Planted,
     active_nodes,

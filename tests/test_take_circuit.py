@@ -9,6 +9,7 @@ import pytest
 from wirework.ablation import AblationConfig
 from wirework.core import Node, Site, WireworkError
 from wirework.discovery import DiscoveryConfig, discover, take_circuit
+from wirework.discovery.alternatives import nodes_of
 from wirework.planted import Planted, quote_with_decoys, twin_values
 
 QUICK = DiscoveryConfig(
@@ -27,7 +28,7 @@ def kept(planted: Planted, config: DiscoveryConfig, *forbidden: str) -> set[Node
     found = discover(
         planted.checkpoint, planted.task, config=config, forbidden=planted.nodes(*forbidden)
     )
-    return {Node(site, index) for site, held in found.nodes.items() for index in held}
+    return set(nodes_of(found))
 
 
 def test_chosen_nodes_are_the_circuit_and_those_off_every_path_are_left_out(
@@ -36,7 +37,7 @@ def test_chosen_nodes_are_the_circuit_and_those_off_every_path_are_left_out(
     wanted = planted.nodes(*SHARED, "value")
     more = planted.nodes("decoy neuron 0", "decoy read")
     circuit = take_circuit(planted.checkpoint, planted.task, wanted | more)
-    assert {Node(s, i) for s, held in circuit.nodes.items() for i in held} == wanted
+    assert nodes_of(circuit) == wanted
     assert circuit.losses["task_loss"] < 0.15
     assert circuit.losses["task_accuracy"] == 1
     assert circuit.runs_alone

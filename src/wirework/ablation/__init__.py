@@ -6,6 +6,7 @@ from wirework.ablation.compact import Reference as Reference
 from wirework.ablation.gates import GateSet as GateSet
 from wirework.ablation.gates import Keep as Keep
 from wirework.ablation.gates import NodeGates as NodeGates
+from wirework.ablation.gates import inverted as inverted
 from wirework.ablation.gates import keep_of as keep_of
 from wirework.ablation.gates import keep_taps as keep_taps
 from wirework.ablation.gates import kept_nodes as kept_nodes

@@ -116,31 +116,20 @@ class CompactModel:
         """`score.margins` of the masked model, (2N).
 
         `edges`: by target site, masks like the weights of `products`: where one is 0, the target
-        sees the constant of the source. `record`: takes what every site is before its gates.
+        sees the constant of the source. `record`: takes what every site is before its
+        gates, and every norm's scale.
         """
         run = _Pass(reference or Reference(Packed.of(prompts)), gates, edges or {}, record)
         with frozen(self.model):
             logits = self._logits(run)
         return answer_margins(logits, self._columns(prompts.wanted), self._columns(prompts.other))
 
+    @torch.no_grad()
     def reference(self, packed: Packed) -> Reference:
         """Every site and every norm's scale in a run of the whole model."""
-        return self.recorded(Reference(packed))
-
-    @torch.no_grad()
-    def recorded(
-        self,
-        reference: Reference,
-        gates: Gates | None = None,
-        edges: Mapping[Site, Tensor] | None = None,
-    ) -> Reference:
-        """Every site, before its gates, and every norm's scale in a run of the masked model.
-
-        Arguments as of `margins`; no gates: all are open.
-        """
         assert not self.open, "the whole model is asked for"
-        record = Reference(reference.packed)
-        self._logits(_Pass(reference, gates, edges or {}, record))
+        record = Reference(packed)
+        self._logits(_Pass(Reference(packed), record=record))
         return record
 
     def only_ends(self, site: Site) -> bool:

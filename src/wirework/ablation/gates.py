@@ -124,6 +124,11 @@ class NodeGates(GateSet):
         return dict(zip(self.sites, self.held, strict=True))
 
 
+def inverted(keep: Keep) -> dict[Site, NDArray[np.bool_]]:
+    """All nodes that are not kept."""
+    return {site: ~kept for site, kept in keep.items()}
+
+
 def keep_taps(keep: Keep, constants: Mapping[Site, NDArray[np.float32]]) -> Callable[[], Taps]:
     """Makes taps that keep the chosen nodes and set every other one to its constant."""
     replace: dict[Site, Callable[[Tensor], Tensor]] = {}

@@ -11,6 +11,7 @@ from wirework.circuit.graph import Sizes as Sizes
 from wirework.circuit.graph import Subgraph as Subgraph
 from wirework.circuit.graph import between as between
 from wirework.circuit.graph import edges as edges
+from wirework.circuit.graph import every_node as every_node
 from wirework.circuit.graph import off_path as off_path
 from wirework.circuit.graph import on_path as on_path
 from wirework.circuit.graph import sizes as sizes

@@ -286,6 +286,11 @@ def _heads(network: Network, channels: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.repeat(channels.reshape(-1, network.d_head).any(axis=1), network.d_head)
 
 
+def every_node(nodes: Nodes) -> list[Node]:
+    """The nodes one by one, by site, then index."""
+    return [Node(site, index) for site in sorted(nodes) for index in nodes[site]]
+
+
 @dataclass(frozen=True)
 class Subgraph:
     """Nodes and edges as sets, with `|`, `&` and `-`; an edge may outlive its nodes in `-`."""
@@ -295,8 +300,7 @@ class Subgraph:
 
     @classmethod
     def of(cls, nodes: Nodes, edges: Iterable[Edge]) -> Subgraph:
-        named = (Node(site, index) for site, found in nodes.items() for index in found)
-        return cls(frozenset(named), frozenset(edges))
+        return cls(frozenset(every_node(nodes)), frozenset(edges))
 
     def __or__(self, other: Subgraph) -> Subgraph:
         return Subgraph(self.nodes | other.nodes, self.edges | other.edges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, every_node
 from wirework.core import Node, WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.config import DiscoveryConfig
@@ -73,7 +73,7 @@ def alternatives(
 
 
 def nodes_of(circuit: Circuit) -> frozenset[Node]:
-    return frozenset(Node(site, index) for site, held in circuit.nodes.items() for index in held)
+    return frozenset(every_node(circuit.nodes))
 
 
 def _without(

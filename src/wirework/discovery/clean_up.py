@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from wirework.ablation import Keep
-from wirework.circuit import edges
+from wirework.circuit import edges, every_node
 from wirework.core import Edge, Node
 from wirework.core.progress import StartProgress, silent
 from wirework.discovery.bench import Bench, Candidate, Price
@@ -110,7 +110,7 @@ def _drop(
 
 
 def _nodes(found: Candidate) -> list[Node]:
-    return [Node(site, index) for site, held in found.nodes.items() for index in held]
+    return every_node(found.nodes)
 
 
 def _nodes_by_price(found: Candidate, prices: Mapping[Node, Price]) -> list[Node]:

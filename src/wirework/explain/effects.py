@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from wirework.ablation import PromptTensors, lone_margins, score_of
-from wirework.circuit import Circuit, without_edges, without_node
+from wirework.circuit import Circuit, every_node, without_edges, without_node
 from wirework.core import Edge, Node
 from wirework.core.progress import StartProgress, silent
 from wirework.engine import Network
@@ -29,7 +29,7 @@ def node_effects(
     circuit.require_alone()
     network = circuit.network
     whole = lone_margins(network, prompts, np.float32).mean()
-    nodes = [Node(site, index) for site in sorted(circuit.nodes) for index in circuit.nodes[site]]
+    nodes = every_node(circuit.nodes)
     found = {}
     with start("effects", len(nodes)) as progress:
         for node in nodes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wirework.circuit import Circuit, on_path
+from wirework.circuit import Circuit, every_node, on_path
 from wirework.core import Edge, Node, Site
 from wirework.core.names import EDGE_BLOCKS
 from wirework.planted.draft import Planted
@@ -99,7 +99,7 @@ def _joined(planted: Planted, circuit: Circuit) -> frozenset[Node]:
         planted.checkpoint.sparse(), circuit.nodes, outputs=task.answer_tokens(),
         tokens=task.prompt_tokens(), from_input=planted.config.kind != "zero",
     )  # fmt: skip
-    return frozenset(Node(site, index) for site, held in nodes.items() for index in held)
+    return frozenset(every_node(nodes))
 
 
 def _node_auroc(widths: Mapping[Site, int], truth: frozenset[Node], scores: Scores) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wirework.ablation import calibrate, score_of
+from wirework.ablation import Reference, calibrate, score_of
 from wirework.core import Measure, Site
 from wirework.core.stats import share_interval
 from wirework.validation.both_runs import STILL, BothRuns
@@ -131,7 +131,9 @@ def _margins(runs: BothRuns, fitted: dict[Site, TwoValues]) -> Tensor:
     values: dict[Site, Tensor] = {}
     for _, places in groupby(sorted(fitted), _turn):
         gates, told = runs.swap(done, values)
-        run = subject.whole.recorded(told, gates, subject.edges)
+        run = Reference(told.packed)
+        with torch.no_grad():
+            subject.whole.margins(runs.prompts, gates, told, subject.edges, run)
         for site in places:
             kept = runs.kept[site]
             whole = run.values[site].clone()

@@ -42,7 +42,9 @@ class BothRuns:
         """Raises `ablation-lengths`."""
         model = subject.whole
         held = subject.holding.reference(model, prompts) or Reference(Packed.of(prompts))
-        pruned = model.recorded(held, gates_of(subject, subject.keep), subject.edges)
+        pruned = Reference(held.packed)
+        with torch.no_grad():
+            model.margins(prompts, gates_of(subject, subject.keep), held, subject.edges, pruned)
         return cls(subject, prompts, held, pruned, model.reference(held.packed))
 
     @cached_property

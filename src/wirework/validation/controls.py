@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import Keep, PromptTensors, calibrate, score_of
+from wirework.ablation import Keep, PromptTensors, calibrate, inverted, score_of
 from wirework.core import Measure, Site
 from wirework.core.progress import StartProgress
 from wirework.core.stats import share_interval
@@ -27,13 +27,13 @@ def control_findings(
     """
     draws, sample = config.draws, subject.sample(config.pairs, seed)
     kept_loss = _loss(subject.circuit_margins(sample), sample)
-    removed_loss = _loss(subject.margins(_inverted(subject.keep), sample), sample)
+    removed_loss = _loss(subject.margins(inverted(subject.keep), sample), sample)
     beaten_kept = beaten_removed = 0
     with start("random circuits", draws) as progress:
         for draw in range(draws):
             other = random_circuit(subject.keep, seed, draw)
             beaten_kept += kept_loss < _loss(subject.margins(other, sample), sample)
-            without = subject.margins(_inverted(other), sample)
+            without = subject.margins(inverted(other), sample)
             beaten_removed += removed_loss > _loss(without, sample)
             progress.advance(kept=beaten_kept, removed=beaten_removed)
     how = f"Losses on {len(sample)} pairs of report, each circuit calibrated on them"
@@ -63,10 +63,6 @@ def random_circuit(keep: Keep, seed: int, draw: int) -> dict[Site, NDArray[np.bo
     """As many nodes at every site as `keep` has there, chosen evenly from all."""
     random = np.random.default_rng([seed, 1, draw])
     return {site: random.permuted(kept) for site, kept in sorted(keep.items())}
-
-
-def _inverted(keep: Keep) -> Keep:
-    return {site: ~kept for site, kept in keep.items()}
 
 
 def _loss(values: Tensor, sample: PromptTensors) -> float:

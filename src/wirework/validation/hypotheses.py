@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import Keep, PromptTensors
+from wirework.ablation import PromptTensors, inverted
 from wirework.core import Measure
 from wirework.core.progress import Progress, StartProgress
 from wirework.core.report import Better
@@ -103,9 +103,9 @@ def _against_random(
     for draw in range(config.test_draws):
         other = random_circuit(subject.keep, seed, draw)
         kept.append(-loss(subject.margins(other, sample)))
-        removed.append(loss(subject.margins(_inverted(other), sample)))
+        removed.append(loss(subject.margins(inverted(other), sample)))
     alone = -loss(subject.circuit_margins(sample))
-    without = loss(subject.margins(_inverted(subject.keep), sample))
+    without = loss(subject.margins(inverted(subject.keep), sample))
     like = "random circuit of as many nodes at every site"
     return {
         "sufficiency": _Test(
@@ -129,7 +129,7 @@ def _against_model(
         for values in (
             subject.circuit_margins(),
             subject.margins(None),
-            subject.margins(_inverted(subject.keep)),
+            subject.margins(inverted(subject.keep)),
         )
     )
     unit = _LEAST * max(float(np.abs(whole).mean()), 1e-9)
@@ -216,7 +216,3 @@ def _shares(
             key = name if kind == KINDS[0] else f"{name}:{kind}"
             found[key] = Measure(hits / count, low, high, count, better="higher", note=note)
     return found
-
-
-def _inverted(keep: Keep) -> Keep:
-    return {site: ~kept for site, kept in keep.items()}

@@ -18,7 +18,7 @@ from wirework.ablation import (
     masked_margins,
     score_of,
 )
-from wirework.circuit import edges
+from wirework.circuit import edges, every_node
 from wirework.core import Edge, Node, Site
 from wirework.core.progress import Progress
 from wirework.validation.config import ValidationConfig
@@ -176,7 +176,7 @@ def pair_losses(values: Tensor, prompts: PromptTensors) -> Rows:
 
 
 def _nodes(keep: Keep) -> list[Node]:
-    return [Node(site, index) for site, held in kept_nodes(keep).items() for index in held]
+    return every_node(kept_nodes(keep))
 
 
 def _with(keep: Keep, nodes: list[Node], kept: bool) -> Keep:

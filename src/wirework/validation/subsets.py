@@ -28,6 +28,7 @@ from wirework.ablation import (
     Keep,
     PromptTensors,
     calibrated,
+    inverted,
     masked_margins,
     random_subset,
     score_of,
@@ -93,7 +94,7 @@ class _Asked:
     @cached_property
     def rest(self) -> Keep:
         """Every node that is not of the circuit."""
-        return {site: ~kept for site, kept in self.subject.keep.items()}
+        return inverted(self.subject.keep)
 
     def margins(self, keep: Keep) -> Tensor:
         """With `keep` kept; edges that the circuit lacks stay cut."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, every_node
 from wirework.core import Node, Site
 from wirework.core.names import FINAL, READ_SITES, WRITE_SITES
 from wirework.data import Tokenizer
@@ -70,7 +70,7 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
     tokens, which are column 0.
     """
     tokenizer = Tokenizer.from_json(circuit.tokenizer)
-    nodes = [Node(site, i) for site, kept in sorted(circuit.nodes.items()) for i in kept]
+    nodes = every_node(circuit.nodes)
     columns, column_of = _columns(circuit)
     links = _links(circuit, nodes, answers)
     boxes = {str(node): _box(node, column_of[node.site]) for node in nodes}

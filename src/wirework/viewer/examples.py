@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wirework.circuit import Circuit
-from wirework.core import Node
+from wirework.circuit import Circuit, every_node
 from wirework.data import Tokenizer
 from wirework.engine import Trace
 from wirework.tasks import NO_TOKEN, EncodedTask, Prompts, Task
@@ -88,7 +87,7 @@ def _side(
         attention={k: v[row, :, :length, :length] for k, v in trace.attention.items()},
         sink={k: v[row, :, :length] for k, v in trace.sink.items()},
     )
-    nodes = (Node(site, i) for site, kept in sorted(circuit.nodes.items()) for i in kept)
+    nodes = every_node(circuit.nodes)
     margin = _margins(circuit, one.logits, prompts.wanted[row], prompts.other[row])
     scale, shift = circuit.calibration.scale, circuit.calibration.shift
     return {
