@@ -41,7 +41,7 @@ ABLATIONS = {
     "frozen-norms": AblationConfig(norms="frozen"),
     "zero+frozen-norms": AblationConfig(kind="zero", norms="frozen"),
 }
-PUBLISHED = DiscoveryConfig(target_loss=0.05, faithfulness=0, every_template=False)
+PUBLISHED = DiscoveryConfig(target_loss=0.05, faithfulness=0, every_template=False, attention=1)
 SIZES = ("nodes", "edges")
 
 Row = dict[str, Any]
@@ -122,8 +122,9 @@ def _row(circuit: Circuit, kind: str, ablation: str, seed: int) -> Row:
 
 
 def _summary(rows: Sequence[Row], null: str) -> dict[str, Measure]:
-    """Sizes by answers and ablation; ratios of nonsense to the task, of zero and of frozen norms to
-    mean ablation, over the seeds in which both reached the target; verdicts."""
+    """Sizes by answers and ablation; losses on `report`, reached or not; ratios of nonsense to the
+    task, of zero and of frozen norms to mean ablation, over the seeds in which both reached the
+    target; verdicts."""
     sizes = {(r["answers"], r["ablation"], r["seed"]): r for r in rows if r["reached"]}
     kinds = list(dict.fromkeys((row["answers"], row["ablation"]) for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
@@ -134,6 +135,9 @@ def _summary(rows: Sequence[Row], null: str) -> dict[str, Measure]:
         found[f"reached:{name}"] = _share(len(mine), len(seeds))
         for size in SIZES:
             found |= _mean(f"{size}:{name}", [row[size] + 1 for row in mine])
+        losses = [r["task_loss"] for r in rows if (r["answers"], r["ablation"]) == kind]
+        low, high = bootstrap_interval(losses, seed=0)
+        found[f"task_loss:{name}"] = Measure(float(np.mean(losses)), low, high, len(losses))
     ratios = [((null, a), ("task", a), f"{null}/task:{a}") for _, a in kinds]
     ratios += [((k, a), (k, MEAN), f"{a}/{MEAN}:{k}") for k, a in kinds if a != MEAN]
     for above, below, name in ratios:

@@ -4,8 +4,8 @@
 
 At least three search seeds in one model, a few coefficients each, of which the one with the fewest
 edges counts. `strict`: the default limits - loss on every template, 0.95 of the full model's
-margin. `published`: the mean loss alone. Edges are pruned under both. Prints medians with
-intervals over the seeds.
+margin, heads that look where the model's look. `published`: the mean loss alone. Edges are pruned
+under both. Prints medians with intervals over the seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wirework.discovery.sweep_config import SweepConfig
 
 LIMITS = {
     "strict": DiscoveryConfig(edges=True),
-    "published": DiscoveryConfig(edges=True, faithfulness=0, every_template=False),
+    "published": DiscoveryConfig(edges=True, faithfulness=0, every_template=False, attention=1),
 }
 MEASURES = ("edges", "nodes", "embedding_edges", "unembedding_edges", "task_loss", "task_accuracy")
 

@@ -27,6 +27,7 @@ from wirework.ablation import (
     margins,
     score,
     score_of,
+    shifted,
     site_gates,
     two_sided_loss,
 )
@@ -298,6 +299,28 @@ def test_calibration_never_makes_the_loss_worse() -> None:
         found = calibrate(values, side)
         after = two_sided_loss(calibrated(values, side, found))
         assert float(after) <= float(two_sided_loss(values)) + 1e-9
+
+
+@given(
+    values=st.lists(st.floats(-20, 20), min_size=2, max_size=20),
+    offset=st.floats(-30, 30),
+    scale=st.floats(0.1, 3),
+)
+def test_no_shift_is_better_than_the_one_that_is_fitted(
+    values: list[float], offset: float, scale: float
+) -> None:
+    side = torch.from_numpy(np.repeat([1.0, -1.0], len(values)))
+    margins = torch.tensor(values * 2, dtype=torch.float64)
+    found = shifted(margins, side, Calibration(scale, 7.0))
+    least = float(two_sided_loss(calibrated(margins, side, found)))
+    assert found.scale == scale
+    for step in (-1.0, -1e-3, 1e-3, 1.0):
+        other = Calibration(scale, found.shift + step)
+        assert least <= float(two_sided_loss(calibrated(margins, side, other))) + 1e-12
+    # A constant in favour of one side is made up for.
+    moved = margins + offset * side
+    again = float(two_sided_loss(calibrated(moved, side, shifted(moved, side, found))))
+    assert again == pytest.approx(least, abs=1e-6)
 
 
 def test_scores_use_the_calibration_given_to_them() -> None:

@@ -43,7 +43,8 @@ def test_half_of_the_families_had_no_part_in_fixing_the_bars(kind: Kind) -> None
     families = families_of(kind)
     half = held_out(kind)
     assert half < set(families)
-    assert abs(len(families) - 2 * len(half)) <= 1
+    # One family of either kind was added for fixing later on.
+    assert len(families) - 2 * len(half) in {"true": (1, 2), "hard": (0, 1), "easy": (0,)}[kind]
 
 
 def test_there_are_enough_circuits_that_look_right() -> None:

@@ -26,7 +26,13 @@ from wirework.discovery.clean_up import drop_edges, drop_nodes
 from wirework.explain import Evidence, edge_effects, node_effects, top_examples
 from wirework.model import sparse
 from wirework.model.layers import Layer
-from wirework.planted import Planted, quote_with_decoys, twin_values
+from wirework.planted import (
+    Planted,
+    backup_unit,
+    minimal_circuits,
+    quote_with_decoys,
+    twin_values,
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +168,21 @@ def all_active(planted: Planted, bench: Bench) -> Candidate:
     for node in planted.active:
         keep[node.site][node.index] = True
     return bench.measure(keep)
+
+
+def test_a_node_that_only_adds_a_constant_can_be_spared() -> None:
+    """What it adds goes into the next shift, so its price must not be what the old one lost."""
+    planted = backup_unit().under("zero")
+    truth = min(minimal_circuits(planted, 0.15), key=len)
+    bench = bench_of(planted, faithfulness=0, ablation={"kind": "zero"})
+    keep = keep_of({}, bench.widths)
+    for node in (*truth, planted.parts["write backup"]):
+        keep[node.site][node.index] = True
+    found = bench.measure(keep)
+    assert found.meets_target
+    assert nodes_of(found.nodes) == {*truth, planted.parts["write backup"]}
+    assert bench.weigh(found, planted.parts["write backup"]).bearable
+    assert nodes_of(drop_nodes(bench, found).nodes) == truth
 
 
 def test_edges_are_dropped_until_all_that_is_left_matters(spare: Planted) -> None:

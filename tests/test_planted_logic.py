@@ -17,6 +17,7 @@ from wirework.planted import (
     both_present,
     cancelling_pair,
     either_unit,
+    leaning_pair,
     majority,
     minimal_circuits,
     one_of_two,
@@ -50,6 +51,7 @@ CIRCUITS: dict[Builder, list[list[str]]] = {
         [*FOUND, "key", "value spare", "write spare", "read spare", "backup", "write backup"],
     ],
     cancelling_pair: [[*FOUND, "key", "value", "write answer"]],
+    leaning_pair: [[*FOUND, "key", "value", "write answer"]],
 }
 BUILDERS = pytest.mark.parametrize("builder", CIRCUITS, ids=lambda builder: builder.__name__)
 ABLATIONS = pytest.mark.parametrize("ablation", ["mean-pretraining", "zero", "resample"])
@@ -167,10 +169,13 @@ def test_a_redundant_unit_is_missed_only_where_its_double_is_gone(
     assert without(planted, one, other).accuracy < 0.8
 
 
-def test_a_cancelling_pair_matters_only_where_one_of_the_two_is_cut() -> None:
-    planted = cancelling_pair(seed=2)
+@pytest.mark.parametrize(("builder", "lean"), [(cancelling_pair, 1e-3), (leaning_pair, 0.5)])
+def test_a_cancelling_pair_matters_only_where_one_of_the_two_is_cut(
+    builder: Builder, lean: float
+) -> None:
+    planted = builder(seed=2)
     np.testing.assert_allclose(
-        without(planted, "value plus", "value minus").margins, without(planted).margins, rtol=1e-3
+        without(planted, "value plus", "value minus").margins, without(planted).margins, rtol=lean
     )
     for name in ("value plus", "value minus"):
         assert without(planted, name).accuracy < 0.6

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from planted_cancelled import TRUE, WRONG, cancelled
+from planted_cancelled import ENDS, TRUE, WRONG, cancelled
 from planted_circuits import all_nodes, circuit_of
 from wirework.core import Edge, Node, WireworkError
 from wirework.core.progress import silent
@@ -99,9 +99,11 @@ def test_the_other_of_two_equal_units_answers_where_one_is_dropped() -> None:
 def test_what_is_reported_can_be_read_and_kept() -> None:
     report = true()
     budgets = [f"{kind}_adversarial@{b}" for kind in ("subset", "model") for b in QUICK.budgets]
-    assert set(report.measures) == {"subset_random", "subset_dropped", *budgets}
+    names = {"subset_random", "subset_dropped", *budgets}
+    assert set(report.measures) == {*names, "needed_in_model"}
     prompts = 2 * QUICK.pairs
-    for name, measure in report.measures.items():
+    for name in names:
+        measure = report.measures[name]
         assert measure.note and measure.bar is None
         assert measure.low is not None and measure.high is not None and measure.n is not None
         assert measure.low <= measure.value <= measure.high
@@ -147,6 +149,30 @@ def test_the_ends_of_the_curve_are_the_circuit_and_the_model() -> None:
     assert abs(margins - whole).max() > 0.1
 
 
+def test_the_model_can_do_without_what_another_node_silences() -> None:
+    parts, nodes = shortcut().parts, shortcut().nodes(*WRONG)
+    measure, kept = wrong().measures["needed_in_model"], wrong().details["needed_in_model"]
+    assert set(kept) == {str(node) for node in nodes}
+    assert {name for name in WRONG if kept[str(parts[name])] > 0.9} == {"shortcut"}
+    assert (measure.value, measure.n) == (3 / 4, 4)
+    subject = Subject.of(circuit_of(shortcut(), nodes), shortcut().checkpoint, None)
+    sample = subject.sample(QUICK.pairs, 0)
+    whole = subject.margins(None, sample) > 0
+    for node in nodes:
+        keep = {site: np.ones_like(mask) for site, mask in subject.keep.items()}
+        keep[node.site][node.index] = False
+        same = (subject.margins(keep, sample) > 0) == whole
+        assert kept[str(node)] == pytest.approx(float(same.double().mean()))
+
+
+def test_all_nodes_are_tried_before_all_are_said_to_be_needed() -> None:
+    planted, few = shortcut(), QUICK.replace(needed_nodes=1)
+    spared = found(planted, planted.nodes("true 0", "true 1"), config=few).measures
+    assert (spared["needed_in_model"].value, spared["needed_in_model"].n) == (0, 1)
+    needed = found(planted, planted.nodes(*ENDS), config=few).measures
+    assert (needed["needed_in_model"].value, needed["needed_in_model"].n) == (1, len(ENDS))
+
+
 def test_an_edge_that_was_wrongly_cut_is_found_out() -> None:
     planted = shortcut()
     cut = [Edge(planted.parts["read"], planted.parts["true 0"])]
@@ -164,6 +190,7 @@ def test_everything_and_nothing_can_be_asked(whole: bool) -> None:
         assert report.measures["subset_random"].value == 1
         assert report.details["subset_adversarial"]["nodes"] == [[], []]
     else:
+        assert np.isnan(report.measures["needed_in_model"].value)
         # All cut: one answer to everything, right for one side.
         assert report.details["subset_random"]["share"][0] == 0.5
         assert report.measures["subset_random"].value <= 0.5
@@ -175,6 +202,7 @@ def test_the_cost_grows_with_what_is_asked() -> None:
     less = subset_passes(subject, QUICK)
     assert 0 < less < subset_passes(subject, QUICK.replace(budgets=(1, 2, 3, 4, 5)))
     assert less < subset_passes(subject, QUICK.replace(restore_draws=30))
+    assert less < subset_passes(subject, QUICK.replace(needed_nodes=60))
 
 
 def test_rates_and_budgets_are_checked() -> None:

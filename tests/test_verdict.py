@@ -6,7 +6,7 @@ import pytest
 
 from wirework.core import Measure, WireworkError
 from wirework.discovery import DiscoveryConfig, take_circuit
-from wirework.planted import Null, hard_nulls
+from wirework.planted import Null, hard_nulls, leaning_pair, minimal_circuits
 from wirework.validation import GROUPS, RULES, ValidationConfig, validate, verdict_of
 from wirework.validation.groups import chosen, usual_config
 from wirework.validation.verdict import with_bars
@@ -24,6 +24,8 @@ EXPOSED = {
     "shortcut/backup": "interchange:circuit",
     "template/two-paths": "task_accuracy:unseen",
     "forbidden/role-change": "interchange:circuit",
+    # Nothing else tells: what it writes is what the model says.
+    "shortcut/shared-write": "subset_random",
 }
 """Families of wrong circuits, with what must be among the reasons."""
 
@@ -60,6 +62,28 @@ def test_a_missed_bar_is_named_and_a_decisive_one_decides(name: str) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_what_could_not_be_measured_does_not_pass(name: str) -> None:
     assert verdict_of(without(name, float("nan"))).missed == (name,)
+
+
+def test_random_subsets_decide_unless_the_model_needs_every_node() -> None:
+    missed = without("subset_random", 0.5)
+    for needed, word in ((0.9, "unfaithful"), (float("nan"), "unfaithful"), (1.0, "partly")):
+        found = verdict_of({**missed, "needed_in_model": Measure(needed, better="higher")})
+        assert (found.word, found.missed) == (word, ("subset_random",))
+        (told,) = found.to_json()["missed"]
+        assert told["decisive"] == (word == "unfaithful")
+        assert ("needs every node" in told["says"]) == (word == "partly")
+
+
+def test_what_cancels_out_in_a_model_does_not_make_its_circuit_unfaithful() -> None:
+    planted = leaning_pair()
+    (truth,) = minimal_circuits(planted, 0.15)
+    circuit = take_circuit(planted.checkpoint, planted.task, truth)
+    groups = ("fit", "subsets", "mechanism")
+    config = SMALL.replace(restore_draws=18)
+    report = validate(circuit, planted.checkpoint, groups=groups, config=config)
+    assert report["needed_in_model"].value == 1
+    assert report.verdict == "partly"
+    assert report["subset_random"].passed is False
 
 
 def test_decisive_reasons_come_first() -> None:

@@ -1,6 +1,9 @@
 """A model on a task, and what is left of it when nodes are cut."""
 
+from wirework.ablation.attention import Look as Look
+from wirework.ablation.attention import attention_distance as attention_distance
 from wirework.ablation.calibrate import calibrate as calibrate
+from wirework.ablation.calibrate import shifted as shifted
 from wirework.ablation.compact import CompactModel as CompactModel
 from wirework.ablation.compact import Reference as Reference
 from wirework.ablation.gates import GateSet as GateSet

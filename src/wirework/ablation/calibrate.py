@@ -12,6 +12,8 @@ _STEPS = 16
 _PULL = 1e-3
 """Weight of log(scale)^2: where the sides part cleanly, the best scale would be infinite."""
 
+_HALVINGS = 30
+
 
 def calibrate(values: Tensor, side: Tensor) -> Calibration:
     """Scale > 0 and shift that minimise the two-sided loss, by 16 LBFGS steps (§4.9).
@@ -32,3 +34,18 @@ def calibrate(values: Tensor, side: Tensor) -> Calibration:
     solver.step(loss)  # type: ignore[no-untyped-call]
     scale, shift = free.detach()
     return Calibration(float(scale.exp()), float(shift))
+
+
+def shifted(values: Tensor, side: Tensor, calibration: Calibration) -> Calibration:
+    """The same scale with the shift that suits these margins (2N) best, in a fraction of the time.
+
+    The loss is convex in the shift, and least where both sides are missed alike.
+    """
+    scaled, side = calibration.scale * values.detach().double(), side.double()
+    high = float(scaled.abs().max())
+    low = -high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        slope = float((side * torch.sigmoid(-scaled - middle * side)).sum())
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return Calibration(calibration.scale, (low + high) / 2)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wirework.ablation.attention import Look
 from wirework.ablation.gates import Keep
 from wirework.ablation.packed import Packed, attend_from
 from wirework.ablation.score import PromptTensors, answer_margins, frozen
@@ -42,13 +43,15 @@ class Reference:
     """What a run of the whole model leaves to a run under gates, one row a computed token.
 
     `packed`: the rows. `values`: what closed channels take, site -> (rows, channels). `scales`:
-    1 / rms of the norm before a read site, (rows, 1). `embedded`: what stands in place of the
-    embeddings, (rows, D), where a gradient with respect to them is asked for.
+    1 / rms of the norm before a read site, (rows, 1). `looks`: what attention saw, by layer; that
+    is for readers only. `embedded`: what stands in place of the embeddings, (rows, D), where a
+    gradient with respect to them is asked for.
     """
 
     packed: Packed
     values: dict[Site, Tensor] = field(default_factory=dict)
     scales: dict[Site, Tensor] = field(default_factory=dict)
+    looks: dict[int, Look] = field(default_factory=dict)
     embedded: Tensor | None = None
 
 
@@ -116,17 +119,18 @@ class CompactModel:
         """`score.margins` of the masked model, (2N).
 
         `edges`: by target site, masks like the weights of `products`: where one is 0, the target
-        sees the constant of the source. `record`: takes what every site is before its
-        gates, and every norm's scale.
+        sees the constant of the source. `record`: takes what every site is before its gates and
+        every norm's scale, without gradients, and what attention sees, with them.
         """
-        run = _Pass(reference or Reference(Packed.of(prompts)), gates, edges or {}, record)
+        packed = Packed.of(prompts) if record is None else record.packed
+        run = _Pass(reference or Reference(packed), gates, edges or {}, record)
         with frozen(self.model):
             logits = self._logits(run)
         return answer_margins(logits, self._columns(prompts.wanted), self._columns(prompts.other))
 
     @torch.no_grad()
     def reference(self, packed: Packed) -> Reference:
-        """Every site and every norm's scale in a run of the whole model."""
+        """Every site, every norm's scale and what attention sees in a run of the whole model."""
         assert not self.open, "the whole model is asked for"
         record = Reference(packed)
         self._logits(_Pass(Reference(packed), record=record))
@@ -225,6 +229,8 @@ class CompactModel:
         x_of_q = run.packed.at_ends(x) if self.only_ends(out) else x
         q = self._computed(Site(index, "attn.q"), x_of_q, run)
         k, v = (self._computed(Site(index, kind), x, run) for kind in ("attn.k", "attn.v"))
+        if run.record is not None:
+            run.record.looks[index] = self._look(index, q, k, run)
         mask = run.edges.get(out)
         y = self._mixed(q, k, v, layer.attn.sink, run, only_ends=self.only_ends(out))
         product = self.products[out]
@@ -237,6 +243,17 @@ class CompactModel:
         unseen = weight * (1 - mask) * self.constants[Site(index, "attn.v")].to(weight.dtype)
         seen = functional.linear(y.flatten(1), weight * mask, bias)
         return self._settle(out, seen + functional.linear(share.flatten(1), unseen), run)
+
+    def _look(self, index: int, q: Tensor, k: Tensor, run: _Pass) -> Look:
+        opened = torch.ones(self.config.n_head, dtype=q.dtype)
+        if run.gates is not None:
+            opened = run.gates[Site(index, "attn.v")].view(len(opened), -1).amax(1)
+        heads = opened.detach().nonzero()[:, 0]
+        if not self.only_ends(Site(index, "attn.q")):
+            q = run.packed.pad(q)
+        split = (len(run.packed.ends), -1, self.config.n_head, self.config.d_head)
+        q, k = (x.view(split).transpose(1, 2) for x in (q, run.packed.pad(k)))
+        return Look(q, k, heads, opened[heads])
 
     def _mixed(
         self, q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, run: _Pass, *, only_ends: bool

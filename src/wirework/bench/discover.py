@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from wirework.ablation import Holding, NodeGates, PromptTensors, frozen
+from wirework.ablation import Holding, NodeGates, PromptTensors, Reference, frozen
 from wirework.ablation.compact import Gates
 from wirework.ablation.score import answer_margins
 from wirework.ablation.settle import pass_gates_plain
@@ -35,7 +35,8 @@ from wirework.tasks import Task
 
 
 class DiscoverBench(Config):
-    """`seeds` searches of either kind, from `seed` on, as `discovery` says but without clean-up."""
+    """`seeds` searches of either kind, from `seed` on, as `discovery` says but without clean-up and
+    without a limit on attention, which the plain loop does not know."""
 
     seeds: int = Field(LEAST_PAIRS, ge=1)
     seed: int = 0
@@ -58,7 +59,7 @@ def bench_discover(
     """
     config = config or DiscoverBench()
     machine = describe_machine()
-    ours = config.discovery.replace(clean_up=False, edges=False)
+    ours = config.discovery.replace(clean_up=False, edges=False, attention=1.0)
     plain = ours.replace(shut_below=-1.0, patience=0, dtype="float32")
     encoded = task.encode(checkpoint.tokenizer, checkpoint.config.context)
     bench = Bench.of(checkpoint, encoded, ours)
@@ -153,7 +154,10 @@ class PlainNodes:
             **config.gate_options(seed),
         )
 
-    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+    def margins(
+        self, prompts: PromptTensors, opened: Gates, record: Reference | None = None
+    ) -> Tensor:
+        assert record is None, "what attention sees is not written down"
         constants = self.gates.constants
 
         def pass_site(site: Site, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from wirework.planted import (
     either_unit,
     hard_nulls,
     induction,
+    leaning_pair,
     majority,
     minimal_circuits,
     one_of_two,
@@ -50,11 +51,15 @@ FAMILIES: Mapping[str, Callable[..., Planted]] = MappingProxyType(
         "twin_values": twin_values,
         "backup_unit": backup_unit,
         "cancelling_pair": cancelling_pair,
+        "leaning_pair": leaning_pair,
     }
 )
 """All planted models: functions of `size` and `seed`."""
 
 ABLATIONS = ("mean-pretraining", "zero", "resample")
+
+_ADDED = frozenset({"leaning_pair", "shortcut/shared-write"})
+"""Families made after the halves were parted, for fixing verdicts only."""
 
 _SIZES = (16, 24, 32, 40, 48)
 """Residual widths of planted models, one for each seed in turn."""
@@ -87,8 +92,8 @@ def families_of(kind: Kind) -> tuple[str, ...]:
 
 
 def held_out(kind: Kind) -> frozenset[str]:
-    """Families that no bar was fixed on: every second one by name."""
-    return frozenset(families_of(kind)[1::2])
+    """Families that no bar was fixed on: every second one by name, of those that there were."""
+    return frozenset([name for name in families_of(kind) if name not in _ADDED][1::2])
 
 
 def cases_of(

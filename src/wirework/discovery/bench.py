@@ -19,12 +19,14 @@ from wirework.ablation import (
     TaskScore,
     all_margins,
     calibrate,
+    edge_masks,
     keep_of,
     kept_nodes,
     lone_margins,
     masked_margins,
     score,
     score_of,
+    shifted,
     site_gates,
 )
 from wirework.circuit import (
@@ -38,6 +40,7 @@ from wirework.circuit import (
     without_node,
 )
 from wirework.core import Edge, Node, WireworkError
+from wirework.discovery.attention_limit import AttentionLimit
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.objective import Objective
 from wirework.discovery.restored import Bearing
@@ -148,6 +151,7 @@ class Bench:
         )
         part = self.select.first(self.config.price_pairs)
         self.bearing = Bearing(self.whole, holding, part, self.config)
+        self.attention = self.attention_limit(part)
         self.least_margin = self.empty_margin = -np.inf
         empty = self.measure({s: np.zeros(n, dtype=np.bool_) for s, n in self.widths.items()})
         full = float(all_margins(self.model, self.select).mean())
@@ -155,6 +159,11 @@ class Bench:
         if share and full > empty.margin:
             self.empty_margin = empty.margin
             self.least_margin = empty.margin + share * (full - empty.margin)
+
+    def attention_limit(self, prompts: PromptTensors) -> AttentionLimit | None:
+        """What `config.attention` asks for on some prompts."""
+        limit = self.config.attention
+        return AttentionLimit(self.whole, prompts, limit) if limit < 1 else None
 
     def objective(self, coefficient: float, calibration: Calibration | None = None) -> Objective:
         """What gates are to be trained for, so that what they leave open meets the target."""
@@ -185,6 +194,8 @@ class Bench:
         )
         if self.config.restore != "none":
             meets = meets and self.bearing.met(keep, left)
+        if self.attention is not None:
+            meets = meets and self.attention.met(keep, self.holding, edge_masks(self.whole, left))
         found = Candidate(keep, lone, calibration, result.loss, margin, meets, left)
         self.measured.append(CurvePoint(len(found), found.edges, found.loss))
         return found
@@ -237,7 +248,11 @@ class Bench:
             lone = without_edges(lone, [less])
         part = self.select.first(self.config.price_pairs)
         values = self.margins(keep, lone, part)
-        return score_of(values, part, found.calibration).loss, float(values.mean())
+        calibration = found.calibration
+        if self.config.calibrate == "during":
+            # A constant that a part adds is no loss: the next fit would make up for it.
+            calibration = shifted(values, part.side, calibration)
+        return score_of(values, part, calibration).loss, float(values.mean())
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """The smallest loss of every size measured so far, rising in nodes."""

@@ -36,7 +36,9 @@ class DiscoveryConfig(Config):
     nodes restored: `random`, each with a probability drawn evenly between 0 and `restore_rate` at
     every step, or `adversarial`, the `restore_budget` nodes whose gates raise the loss fastest.
     A candidate must then meet the target with nodes restored as well, in the mean of random draws
-    or with the worst that a short search finds, before calibration.
+    or with the worst that a short search finds, before calibration. `attention`: highest distance
+    of its heads' attention from the whole model's, in the mean over prompts and heads
+    (`ablation.attention_distance`); 1 (published) allows everything.
     """
 
     target_loss: float = Field(0.15, gt=0)
@@ -72,6 +74,7 @@ class DiscoveryConfig(Config):
     restore: Literal["none", "random", "adversarial"] = "none"
     restore_rate: float = Field(1.0, gt=0, le=1)
     restore_budget: int = Field(16, ge=1)
+    attention: float = Field(0.19, gt=0, le=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def gate_options(self, seed: int) -> dict[str, Any]:

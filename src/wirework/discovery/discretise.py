@@ -47,8 +47,8 @@ def smallest(
 
     `first`: how many nodes are tried first, half as many again each time until the target is met;
     by default those with a score >= 0 (the open gates of trained gates). More nodes need not do
-    better: far above the open gates thousands can miss what some dozens meet. `grow`: false tries
-    no more than the first. None where the most that were tried miss the target.
+    better: far above the open gates thousands can miss what some dozens meet. `most`: how many are
+    tried at most, beyond the first. None where all that were tried miss the target.
     """
     top = ranked(scores)
     count = sum(int((values > -np.inf).sum()) for values in scores.values())

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import CompactModel, GateSet, Holding, Keep, PromptTensors
+from wirework.ablation import CompactModel, GateSet, Holding, Keep, PromptTensors, Reference
 from wirework.ablation.compact import Gates
 from wirework.core import Edge, Node, Site
 from wirework.core.names import EDGE_BLOCKS
@@ -67,7 +67,9 @@ class GatedEdges:
         rows, columns = ((weight[:, : len(channels)] != 0) & ends).nonzero().T
         return torch.stack([rows, columns, channels[columns]], 1)
 
-    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+    def margins(
+        self, prompts: PromptTensors, opened: Gates, record: Reference | None = None
+    ) -> Tensor:
         masks = {}
         for site, gate in opened.items():
             product = self.compact.products[site]
@@ -76,7 +78,7 @@ class GatedEdges:
             masks[site] = torch.ones_like(product[0]).index_put(
                 (rows, columns), gate.to(product[0].dtype)
             )
-        return self.compact.margins(prompts, self.open, edges=masks)
+        return self.compact.margins(prompts, self.open, edges=masks, record=record)
 
     def renew(self) -> None:
         """Every edge stays in the computation: a circuit has few."""

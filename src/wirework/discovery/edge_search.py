@@ -17,7 +17,7 @@ def prune_edges(
     objective = bench.objective(config.edge_coefficient, found.calibration)
     train_gates(
         gated, objective, bench.fit, config, steps=config.edge_steps, seed=seed,
-        label="edge gates", start=start,
+        label="edge gates", attention=bench.attention_limit(bench.fit), start=start,
     )  # fmt: skip
     return _fewest(bench, found, gated, start)
 

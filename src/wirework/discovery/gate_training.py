@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wirework.ablation import GateSet, PromptTensors
+from wirework.ablation import GateSet, PromptTensors, Reference
 from wirework.ablation.compact import Gates
+from wirework.ablation.packed import Packed
 from wirework.core.interrupt import Interruptible, interrupted
 from wirework.core.progress import StartProgress, silent
+from wirework.discovery.attention_limit import AttentionLimit
 from wirework.discovery.config import DiscoveryConfig
 from wirework.discovery.gate_state import load_gates, save_gates
 from wirework.discovery.objective import Objective
@@ -29,8 +31,10 @@ class Gated(Protocol):
     @property
     def gates(self) -> GateSet: ...
 
-    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
-        """Answer margins (2N) with the gates as they are now."""
+    def margins(
+        self, prompts: PromptTensors, opened: Gates, record: Reference | None = None
+    ) -> Tensor:
+        """Answer margins (2N) with the gates as they are now; `record`: see `CompactModel`."""
         ...
 
     def renew(self) -> None:
@@ -48,13 +52,14 @@ def train_gates(
     seed: int,
     label: str = "gates",
     restored: Restored | None = None,
+    attention: AttentionLimit | None = None,
     state: Path | None = None,
     identity: str = "",
     start: StartProgress = silent,
 ) -> None:
     """At most `steps` steps on `fit` (weight_sparse_paper.md §4); `gated.gates` are trained, and
     what `objective` learns beside them. `restored`: half of the task loss is the one with some
-    closed gates opened.
+    closed gates opened. `attention`: a limit on `fit`, whose excess is counted beside it.
 
     With `state` (a file) progress is saved every 50 steps and picked up again from there;
     `identity` names what the state belongs to. Raises `resume-mismatch`, `interrupted`.
@@ -72,11 +77,15 @@ def train_gates(
             rate = learning_rate_at(step + 1, steps + 1, 1.0, warmup=config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["highest"]
-            batch = fit.pairs(_pairs_of_step(len(fit), config.batch, step, seed))
-            opened = gates.opened()
-            task_loss = objective.loss(gated.margins(batch, gates.by_site(opened)).float(), batch)
+            pairs = _pairs_of_step(len(fit), config.batch, step, seed)
+            batch, opened = fit.pairs(pairs), gates.opened()
+            record = Reference(Packed.of(batch)) if attention is not None else None
+            values = gated.margins(batch, gates.by_site(opened), record)
+            task_loss = objective.loss(values.float(), batch)
             if restored is not None:
                 task_loss = (task_loss + restored.loss(task_loss, opened, batch, step)) / 2
+            if attention is not None and record is not None:
+                task_loss = task_loss + attention.excess(record.looks, pairs)
             optimizer.zero_grad()
             (task_loss + objective.price(opened.sum(), step / steps)).backward()  # type: ignore[no-untyped-call]
             _clip_rms([p.grad for p in gates.parameters() if p.grad is not None], config.clip_rms)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wirework.ablation import CompactModel, Holding, Keep, NodeGates, PromptTensors
+from wirework.ablation import CompactModel, Holding, Keep, NodeGates, PromptTensors, Reference
 from wirework.ablation.compact import Gates
 from wirework.core import Site
 from wirework.core.progress import StartProgress, silent
@@ -48,6 +48,7 @@ def trained_gates(
         restored = Restored(gated.whole_margins, gated.gates, objective, config, seed=seed)
     train_gates(
         gated, objective, bench.fit, config, steps=config.steps, seed=seed, restored=restored,
+        attention=bench.attention_limit(bench.fit),
         state=state, identity=identity, start=start,
     )  # fmt: skip
     if gated.learned:
@@ -88,9 +89,11 @@ class GatedNodes:
         """What closed nodes are held at now."""
         return self.start.with_constants(self.gates.constants)
 
-    def margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
+    def margins(
+        self, prompts: PromptTensors, opened: Gates, record: Reference | None = None
+    ) -> Tensor:
         reference = self.start.reference(self.whole, prompts)
-        return self.compact.margins(prompts, opened, reference)
+        return self.compact.margins(prompts, opened, reference, record=record)
 
     def whole_margins(self, prompts: PromptTensors, opened: Gates) -> Tensor:
         """The same where gates that are shut may be open."""

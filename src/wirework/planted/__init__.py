@@ -25,5 +25,6 @@ from wirework.planted.recovery import recovery as recovery
 from wirework.planted.redundant import backup_unit as backup_unit
 from wirework.planted.redundant import cancelling_pair as cancelling_pair
 from wirework.planted.redundant import either_unit as either_unit
+from wirework.planted.redundant import leaning_pair as leaning_pair
 from wirework.planted.truth import minimal_circuits as minimal_circuits
 from wirework.planted.variables import set_or_string as set_or_string

@@ -31,6 +31,7 @@ from wirework.planted.shortcuts import (
     repelled,
     role_change,
     shared_head,
+    shared_write,
     skipped,
     two_paths,
     uniform,
@@ -122,6 +123,7 @@ def _nulls(
 LOOKS_RIGHT: Mapping[str, Builder] = {
     "shortcut/cancelled": cancelled,
     "shortcut/shared-head": shared_head,
+    "shortcut/shared-write": shared_write,
     "shortcut/skipped": skipped,
     "shortcut/erased": erased,
     "shortcut/uniform": uniform,

@@ -82,15 +82,24 @@ def cancelling_pair(*, size: int = 16, seed: int = 0) -> Planted:
     opposite signs into the channel of the answer: cutting either of them drowns the answer, cutting
     both changes nothing. `size`: residual width. One minimal circuit, without the pair.
     """
-    task = kind_task("cancelling_pair", seed)
+    return _undone("cancelling_pair", size, seed, plus=2.5, minus=-2.5)
+
+
+def leaning_pair(*, size: int = 16, seed: int = 0) -> Planted:
+    """The same with one of the two somewhat stronger, so that a little of it is left over."""
+    return _undone("leaning_pair", size, seed, plus=2.4, minus=-2.1)
+
+
+def _undone(name: str, size: int, seed: int, **weights: float) -> Planted:
+    task = kind_task(name, seed)
     draft, mark, kind = _draft(task, seed, size=size)
     head = draft.head()
     seek(draft, head, mark)
     write = draft.node("write answer", "0.attn.out", draft.channel())
     draft.wire(value_of(draft, "value", head, kind), write, 1.0)
     loudness = read_marks(draft, "loudness", {word: sign for word, (_, sign) in MARKS.items()})
-    for name, sign in (("plus", 1), ("minus", -1)):
-        draft.wire(value_of(draft, f"value {name}", head, loudness), write, sign * 2.5)
+    for part, weight in weights.items():
+        draft.wire(value_of(draft, f"value {part}", head, loudness), write, weight)
     answer_from(draft, task, write.index, 1.0)
     return draft.finish(task)
 

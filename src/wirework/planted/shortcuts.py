@@ -63,6 +63,23 @@ def shared_head(seed: int, size: int) -> Shortcut:
     return _finish(draft, [*_of("true", _LOOK), *written], why, idle=written)
 
 
+def shared_write(seed: int, size: int) -> Shortcut:
+    """The same with the true write: the circuit says what is right by a value that is cancelled."""
+    draft = StringDraft(_task(seed), seed, size=size)
+    _, _, true = draft.path("true")
+    head, kind, value = draft.path("shortcut")
+    negative = draft.value("negative value", head, kind)
+    weight = float(draft.random.uniform(1.1, 1.4))
+    channel = draft.write("shortcut", {true: _about(draft, 2.0), value: 1.0, negative: -weight})
+    draft.answer("shortcut", channel)
+    said = _of("shortcut", ("write", "final"))
+    why = "In the whole model a second value cancels what the circuit reads; another head answers."
+    truth = [*_of("true", (*_LOOK, "value")), *said]
+    return _finish(
+        draft, _of("shortcut", _WHOLE), why, truth=truth, idle=_of("shortcut", (*_LOOK, "value"))
+    )
+
+
 def skipped(seed: int, size: int) -> Shortcut:
     """The MLP moves the answer from the channel that attention writes to another one."""
     draft = StringDraft(_task(seed), seed, size=size)

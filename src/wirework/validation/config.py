@@ -23,9 +23,10 @@ class ValidationConfig(Config):
     domain that is gone through whole.
 
     `restore_rates`: shares of the cut nodes that are restored at random, besides none and all,
-    `restore_draws` times each. `budgets`: how many nodes an adversary may restore; it takes
-    `adversary_steps` gradient steps from each of `adversary_restarts` starts and tries
-    `adversary_tries` exchanges for every budget.
+    `restore_draws` times each. `needed_nodes`: how many nodes of the circuit are cut
+    from the whole model, one at a time; more only while it needs every one. `budgets`: how many
+    nodes an adversary may restore; it takes `adversary_steps` gradient steps from each of
+    `adversary_restarts` starts and tries `adversary_tries` exchanges for every budget.
 
     `test_draws`: random circuits of the tests of sufficiency and necessity; `padding_draws`,
     `edge_draws`: nodes and edges of padding that minimality compares with; `edge_tests`: edges
@@ -51,6 +52,7 @@ class ValidationConfig(Config):
     exhaustive_limit: int = Field(4096, ge=2, le=8192)
     restore_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
     restore_draws: int = Field(18, ge=1)
+    needed_nodes: int = Field(32, ge=1)
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = (1, 4, 16, 64)
     adversary_restarts: int = Field(4, ge=1)
     adversary_steps: int = Field(3, ge=1)
@@ -74,4 +76,7 @@ class ValidationConfig(Config):
     @classmethod
     def quick(cls) -> Self:
         """Fewer draws and a hastier adversary, for the groups of the quick report."""
-        return cls(restore_draws=10, budgets=(1, 4), adversary_restarts=2, adversary_tries=8)
+        return cls(
+            restore_draws=10, needed_nodes=16, budgets=(1, 4), adversary_restarts=2,
+            adversary_tries=8,
+        )  # fmt: skip

@@ -34,13 +34,14 @@ from wirework.ablation import (
     score_of,
 )
 from wirework.circuit import Calibration
-from wirework.core import Measure
+from wirework.core import Measure, Node, Site
 from wirework.core.progress import StartProgress
 from wirework.core.report import Better
 from wirework.core.stats import share_interval
 from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
 from wirework.validation.subject import Subject
+from wirework.validation.verdict import RULES
 
 _DROPPED = (0.25, 0.5, 1.0)
 """Shares of the circuit's nodes that are dropped."""
@@ -57,7 +58,8 @@ _RESAMPLES = 1000
 def subset_findings(
     subject: Subject, config: ValidationConfig, *, seed: int, start: StartProgress
 ) -> Findings:
-    """`subset_random`, `subset_adversarial@B`, `model_adversarial@B`, `subset_dropped`.
+    """`subset_random`, `subset_adversarial@B`, `model_adversarial@B`, `subset_dropped`,
+    `needed_in_model`.
 
     All on the same pairs of `report`. An answer is kept where it is the whole model's on that
     prompt, right or wrong. Intervals: see `_interval`. Raises nothing.
@@ -66,6 +68,7 @@ def subset_findings(
     return (
         _random(asked, config, start)
         | _dropped(asked, config, start)
+        | _needed(asked, config, start)
         | _worst(asked, config, start)
     )
 
@@ -75,7 +78,12 @@ def subset_passes(subject: Subject, config: ValidationConfig) -> float:
     random = len(config.restore_rates) * config.restore_draws + 3
     dropped = len(_DROPPED) * len(_BESIDE) * _fewer(config)
     climbing = config.adversary_restarts * config.adversary_steps * 4
-    return random + dropped + 2 * len(config.budgets) * (climbing + 2 * config.adversary_tries)
+    return (
+        random
+        + dropped
+        + config.needed_nodes
+        + 2 * len(config.budgets) * (climbing + 2 * config.adversary_tries)
+    )
 
 
 @dataclass(frozen=True)
@@ -223,13 +231,49 @@ def _fewer(config: ValidationConfig) -> int:
 
 def _without(circuit: Keep, keep: Keep, share: float, seed: list[int]) -> Keep:
     """`keep` without a random share of the circuit's nodes."""
-    places = [(site, int(i)) for site in sorted(circuit) for i in np.flatnonzero(circuit[site])]
-    order = np.random.default_rng(seed).permutation(len(places))
+    order = _shuffled(circuit, seed)
     left = {site: mask.copy() for site, mask in keep.items()}
-    for place in order[: round(share * len(places))]:
-        site, index = places[place]
+    for site, index in order[: round(share * len(order))]:
         left[site][index] = False
     return left
+
+
+def _shuffled(circuit: Keep, seed: list[int]) -> list[tuple[Site, int]]:
+    places = [(site, int(i)) for site in sorted(circuit) for i in np.flatnonzero(circuit[site])]
+    return [places[place] for place in np.random.default_rng(seed).permutation(len(places))]
+
+
+# -- with the rest of the model, but for one node of the circuit
+
+
+def _needed(asked: _Asked, config: ValidationConfig, start: StartProgress) -> Findings:
+    """Half of what cancels out in the rest of a model drowns a right circuit too; but a circuit
+    that other nodes silence in the model has nodes that the model can do without."""
+    subject, bar = asked.subject, RULES["subset_random"].bar
+    kept: dict[str, float] = {}
+    order = _shuffled(subject.keep, [asked.seed, 5])
+    with start("needed nodes", min(len(order), config.needed_nodes)) as progress:
+        for site, index in order:
+            # All are tried before it is said that all are needed.
+            if len(kept) >= config.needed_nodes and max(kept.values()) >= bar:
+                break
+            keep = {site: np.ones_like(mask) for site, mask in subject.keep.items()}
+            keep[site][index] = False
+            left = asked.kept(subject.margins(keep, asked.sample)).mean()
+            kept[str(Node(site, index))] = float(left)
+            progress.advance(left=float(left))
+    needed = sum(left < bar for left in kept.values())
+    low, high = share_interval(needed, len(kept)) if kept else (None, None)
+    share = needed / len(kept) if kept else float("nan")
+    note = _NEEDED_NOTE.format(bar=bar)
+    measure = Measure(share, low, high, len(kept), better="higher", note=note)
+    return Findings({"needed_in_model": measure}, {"needed_in_model": kept})
+
+
+_NEEDED_NOTE = (
+    "Share of the circuit's nodes, of those tried, that the whole model needs: with that one node "
+    "cut it keeps less than {bar:g} of its answers"
+)
 
 
 # -- the worst

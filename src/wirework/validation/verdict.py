@@ -15,11 +15,20 @@ FAITHFUL, PARTLY, UNFAITHFUL = "faithful", "partly", "unfaithful"
 @dataclass(frozen=True)
 class Rule:
     """`bar`: what a measure must reach. `decisive`: who misses it is unfaithful, not only partly
-    faithful. `says`: what it would mean to miss it."""
+    faithful. `says`: what it would mean to miss it. `unless`: a measure that, where it is 1, takes
+    the decision away, and what missing the bar means then."""
 
     bar: float
     decisive: bool
     says: str
+    unless: tuple[str, str] | None = None
+
+    def decides(self, measures: Mapping[str, Measure]) -> bool:
+        """Whether missing it makes a circuit with these measures unfaithful."""
+        spared = False
+        if self.unless is not None and self.unless[0] in measures:
+            spared = measures[self.unless[0]].value == 1
+        return self.decisive and not spared
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -29,7 +38,15 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "task_accuracy": Rule(0.97, True, "the circuit alone gives wrong answers"),
         "task_accuracy:unseen": Rule(0.9, True, "it fails templates that the search never saw"),
         "equivalence": Rule(0.9, True, "it answers otherwise than the model"),
-        "subset_random": Rule(0.9, True, "it lives on what the rest is held at"),
+        "subset_random": Rule(
+            0.9,
+            True,
+            "it lives on what the rest is held at",
+            unless=(
+                "needed_in_model",
+                "the model needs every node of it, but parts of the rest drown it one by one",
+            ),
+        ),
         "interchange:circuit": Rule(0.9, True, "the model's own activations break it"),
         "faithfulness": Rule(0.9, False, "its margin is not the model's"),
         "sufficiency": Rule(0.95, False, "random circuits of its size do as well"),
@@ -51,19 +68,27 @@ The bars were fixed on planted circuits and nulls of half of the families (`benc
 @dataclass(frozen=True)
 class Verdict:
     """`word`: `faithful` where every bar that was measured is reached, `unfaithful` where a
-    decisive one is missed, else `partly`. `missed`: the measures that missed, decisive first."""
+    decisive one is missed, else `partly`. `missed`: the measures that missed, decisive first;
+    `decisive`: those that decide."""
 
     word: str
     missed: tuple[str, ...]
+    decisive: frozenset[str]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "word": self.word,
             "missed": [
-                {"measure": name, "decisive": RULES[name].decisive, "says": RULES[name].says}
+                {"measure": name, "decisive": name in self.decisive, "says": self._says(name)}
                 for name in self.missed
             ],
         }
+
+    def _says(self, name: str) -> str:
+        rule = RULES[name]
+        if rule.unless is not None and rule.decisive and name not in self.decisive:
+            return rule.unless[1]
+        return rule.says
 
 
 def with_bars(measures: Mapping[str, Measure], target_loss: float | None) -> dict[str, Measure]:
@@ -77,7 +102,7 @@ def with_bars(measures: Mapping[str, Measure], target_loss: float | None) -> dic
 def verdict_of(measures: Mapping[str, Measure]) -> Verdict:
     """The verdict on measures with bars; what was not measured is not held against a circuit."""
     missed = [name for name in RULES if name in measures and measures[name].passed is False]
-    missed.sort(key=lambda name: not RULES[name].decisive)
-    if any(RULES[name].decisive for name in missed):
-        return Verdict(UNFAITHFUL, tuple(missed))
-    return Verdict(PARTLY if missed else FAITHFUL, tuple(missed))
+    decisive = frozenset(name for name in missed if RULES[name].decides(measures))
+    missed.sort(key=lambda name: name not in decisive)
+    word = UNFAITHFUL if decisive else PARTLY if missed else FAITHFUL
+    return Verdict(word, tuple(missed), decisive)
