@@ -254,7 +254,7 @@ def test_evidence_is_cut_to_what_stands_around_the_peak(circuit: Circuit) -> Non
     ("evidence", "code"),
     [
         ({}, "evidence-malformed"),
-        ({"version": 3, "nodes": {}}, "evidence-malformed"),
+        ({"version": 4, "nodes": {}}, "evidence-malformed"),
         (evidence_of("final:0", position=60), "evidence-malformed"),
         (evidence_of("final:0", values=[1.0]), "evidence-malformed"),
         (evidence_of("final:0", tokens=None), "evidence-malformed"),

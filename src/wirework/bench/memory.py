@@ -50,12 +50,12 @@ def _measure(
     # Compiles every kernel that the measured run will use.
     generate(random_network(config, density, seed), [prompt[0]], tokens=2)
     _settle()
-    before = _status("VmRSS")
+    before = process_status("VmRSS")
     network = random_network(config, density, seed)
     _settle()
     told = _forget_peak()
     generate(network, [prompt[0]], tokens=1 + tokens)
-    after = _status("VmHWM") if told else None
+    after = process_status("VmHWM") if told else None
     tracemalloc.start()
     generate(network, [prompt[0]], tokens=1 + tokens)
     rest = tracemalloc.get_traced_memory()[1]
@@ -86,7 +86,9 @@ def _settle() -> None:
         return  # another C library, which does so by itself or not at all
 
 
-def _status(name: str) -> int | None:
+def process_status(name: str) -> int | None:
+    """Bytes that the system counts for this process under a name such as `VmHWM`, its largest size
+    in memory; None where it does not tell."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:

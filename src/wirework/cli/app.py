@@ -14,6 +14,7 @@ from wirework.cli.explain import explain
 from wirework.cli.frontier import frontier
 from wirework.cli.generate import generate
 from wirework.cli.info import info
+from wirework.cli.probe import probe
 from wirework.cli.rankings import rankings
 from wirework.cli.sweep import sweep
 from wirework.cli.tasks import tasks
@@ -50,4 +51,5 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(tasks, name="tasks")
+app.add_typer(probe, name="probe")
 app.add_typer(bench, name="bench")

@@ -1,4 +1,4 @@
-"""`wirework bench train | decode | load | discover | trust`."""
+"""`wirework bench train | decode | load | discover | probe | trust`."""
 
 from __future__ import annotations
 
@@ -145,6 +145,26 @@ def discover(
         )
         report = bench_discover(load_checkpoint(model), load_task(task), config, start=run.progress)
         _finish(run, report, out)
+
+
+@bench.command()
+def probe(
+    seeds: Annotated[int, typer.Option(min=1, help="Data sets of every kind.")] = 3,
+    seed: SEED = 0,
+    settings: SETTINGS = None,
+    out: OUT = None,
+    as_json: JSON = False,
+) -> None:
+    """A scan beside one fit after another, optimal probes beside an L1 fit; 1 if a bar is missed.
+
+    Example: wirework bench probe --set neurons=2000
+    """
+    with session(as_json) as run:
+        settle_process()
+        from wirework.bench.probe import ProbeBench, bench_probe
+
+        config = ProbeBench(seed=seed, seeds=seeds).override(settings or [])
+        _finish(run, bench_probe(config, start=run.progress), out)
 
 
 @bench.command()

@@ -1,4 +1,4 @@
-"""What the parts of a circuit do: examples of text, exact effects, attention scores explained."""
+"""What the parts of a circuit do: examples, exact effects, attention scores, labels of nodes."""
 
 from wirework.explain.effects import EdgeEffect as EdgeEffect
 from wirework.explain.effects import edge_effects as edge_effects
@@ -10,7 +10,14 @@ from wirework.explain.evidence import evidence_path as evidence_path
 from wirework.explain.examples import top_examples as top_examples
 from wirework.explain.head_summary import HeadSummary as HeadSummary
 from wirework.explain.head_summary import summarise_heads as summarise_heads
+from wirework.explain.node_label import EffectShare as EffectShare
+from wirework.explain.node_label import LabelScore as LabelScore
+from wirework.explain.node_label import NodeLabel as NodeLabel
+from wirework.explain.node_label import Term as Term
+from wirework.explain.node_labels import label_nodes as label_nodes
 from wirework.explain.query_key import ChannelParts as ChannelParts
 from wirework.explain.query_key import HeadScores as HeadScores
 from wirework.explain.query_key import explain_scores as explain_scores
 from wirework.explain.query_key import heads as heads
+from wirework.explain.token_classes import character_features as character_features
+from wirework.explain.token_classes import joined_features as joined_features

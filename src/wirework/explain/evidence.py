@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wirework.core import Edge, Node, WireworkError
 from wirework.core.files import read_json, write_json
 from wirework.explain.effects import EdgeEffect
+from wirework.explain.node_label import NodeLabel
 
-VERSION = 2
-"""Version 1 knew nothing of edges."""
+VERSION = 3
+"""Version 1 knew nothing of edges, version 2 nothing of labels."""
+
+
+_READ = (1, 2, VERSION)
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,25 @@ class Evidence:
     """For every node of the circuit found in the model with this hash.
 
     `edges`: exact effects on the split `report` of the task, what helps most first; empty where
-    nobody measured them.
+    nobody measured them. `labels`: what the nodes tell (`label_nodes`); empty where nobody asked.
     """
 
     model_hash: str
     nodes: Mapping[Node, NodeEvidence]
     edges: tuple[EdgeEffect, ...] = ()
+    labels: Mapping[Node, NodeLabel] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         nodes = {str(node): asdict(found) for node, found in self.nodes.items()}
         edges = [effect.to_json() for effect in self.edges]
+        labels = {str(node): label.to_json() for node, label in self.labels.items()}
         return {
-            "version": VERSION, "model_hash": self.model_hash, "nodes": nodes, "edges": edges
-        }  # fmt: skip
+            "version": VERSION,
+            "model_hash": self.model_hash,
+            "nodes": nodes,
+            "edges": edges,
+            "labels": labels,
+        }
 
     def save(self, path: Path | str) -> None:
         """Write one JSON file, atomically."""
@@ -65,7 +75,7 @@ class Evidence:
     def load(cls, path: Path | str) -> Evidence:
         """Raises `file-missing`, `file-damaged`, `evidence-version`, `evidence-foreign`."""
         value = read_json(Path(path))
-        if isinstance(value, dict) and value.get("version", VERSION) not in (1, VERSION):
+        if isinstance(value, dict) and value.get("version", VERSION) not in _READ:
             raise WireworkError(
                 "evidence-version",
                 f"{path} is of a version that this wirework cannot read",
@@ -74,8 +84,11 @@ class Evidence:
             )
         try:
             nodes = {Node.parse(name): _node(found) for name, found in value["nodes"].items()}
-            listed = value["edges"] if value.get("version") == VERSION else ()
-            return cls(str(value["model_hash"]), nodes, tuple(_edge(item) for item in listed))
+            version = value.get("version")
+            edges = tuple(_edge(item) for item in (value["edges"] if version in _READ[1:] else ()))
+            told = value["labels"] if version == VERSION else {}
+            labels = {Node.parse(name): NodeLabel.from_json(found) for name, found in told.items()}
+            return cls(str(value["model_hash"]), nodes, edges, labels)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireworkError(
                 "evidence-foreign",

@@ -5,6 +5,11 @@ from wirework.plots.frontier import SizeBand as SizeBand
 from wirework.plots.frontier import draw_frontier as draw_frontier
 from wirework.plots.frontier import draw_sizes_at_losses as draw_sizes_at_losses
 from wirework.plots.overlap import draw_overlap as draw_overlap
+from wirework.plots.probing import F1Line as F1Line
+from wirework.plots.probing import TopToken as TopToken
+from wirework.plots.probing import draw_f1_by_site as draw_f1_by_site
+from wirework.plots.probing import draw_feature_map as draw_feature_map
+from wirework.plots.probing import draw_neuron as draw_neuron
 from wirework.plots.size_loss import SizeLoss as SizeLoss
 from wirework.plots.size_loss import draw_size_loss as draw_size_loss
 from wirework.plots.size_loss import draw_size_loss_grid as draw_size_loss_grid

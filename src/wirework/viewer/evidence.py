@@ -9,7 +9,7 @@ from wirework.circuit import Circuit
 from wirework.core import Node, WireworkError
 from wirework.viewer.numbers import shorts
 
-VERSION = 2
+VERSION = 3
 _BEFORE, _AFTER = 16, 6
 """Tokens shown around the one at which the node is strongest."""
 
@@ -22,7 +22,7 @@ def show_evidence(circuit: Circuit, evidence: Mapping[str, Any]) -> dict[str, di
     Raises `evidence-malformed`, and `evidence-foreign` for nodes that the circuit does not hold.
     """
     try:
-        if evidence["version"] not in (1, VERSION):
+        if evidence["version"] not in (1, 2, VERSION):
             raise ValueError(f"version {evidence['version']!r}")
         nodes = {
             str(name): {
@@ -35,7 +35,7 @@ def show_evidence(circuit: Circuit, evidence: Mapping[str, Any]) -> dict[str, di
         raise WireworkError(
             "evidence-malformed",
             "this is not an evidence file",
-            expected=f"version 1 or {VERSION}, nodes with lists of tokens, values and a position",
+            expected=f"version 1 to {VERSION}, nodes with lists of tokens, values and a position",
             got=f"{type(error).__name__}: {error}"[:200],
         ) from None
     kept = {str(Node(site, i)) for site, indices in circuit.nodes.items() for i in indices}

@@ -1,0 +1,35 @@
+"""Sparse probes: features in the activations of any model, with proof of optimality."""
+
+from wirework.probing.activation_source import Ablatable as Ablatable
+from wirework.probing.activation_source import Source as Source
+from wirework.probing.activation_source import WireworkSource as WireworkSource
+from wirework.probing.activation_store import Activations as Activations
+from wirework.probing.activation_store import collect as collect
+from wirework.probing.branch_and_bound import Certificate as Certificate
+from wirework.probing.branch_and_bound import best_subset as best_subset
+from wirework.probing.data_cards import data_cards as data_cards
+from wirework.probing.feature import Feature as Feature
+from wirework.probing.feature import FeatureSet as FeatureSet
+from wirework.probing.feature_sets import FEATURE_SETS as FEATURE_SETS
+from wirework.probing.feature_sets import feature_set as feature_set
+from wirework.probing.hugging_face_source import HuggingFaceSource as HuggingFaceSource
+from wirework.probing.hugging_face_source import load_hugging_face as load_hugging_face
+from wirework.probing.hugging_face_source import special_tokens as special_tokens
+from wirework.probing.investigate import investigate as investigate
+from wirework.probing.label_tokens import label_tokens as label_tokens
+from wirework.probing.labelled import LabelledTokens as LabelledTokens
+from wirework.probing.module_source import ModuleSource as ModuleSource
+from wirework.probing.probe import METHODS as METHODS
+from wirework.probing.probe import SparseProbe as SparseProbe
+from wirework.probing.probe_store import ProbeStore as ProbeStore
+from wirework.probing.probed import ProbedModel as ProbedModel
+from wirework.probing.probed import fit_probe as fit_probe
+from wirework.probing.rankings import RANKINGS as RANKINGS
+from wirework.probing.rankings import ranking as ranking
+from wirework.probing.regression import SparseProbeRegressor as SparseProbeRegressor
+from wirework.probing.sampling import sample_rows as sample_rows
+from wirework.probing.scan import NeuronScore as NeuronScore
+from wirework.probing.scan import Scan as Scan
+from wirework.probing.scan import scan as scan
+from wirework.probing.stored_probe import StoredProbe as StoredProbe
+from wirework.probing.user_labels import read_labels as read_labels
