@@ -18,11 +18,11 @@ from wirework.planted import (
 
 QUICK = DiscoveryConfig(
     steps=80, batch=8, coefficient=3e-3, lr=1e-2, dtype="float32", look_every=10,
-    calibration_pairs=16, price_pairs=8, faithfulness=0,
+    calibration_pairs=16, price_pairs=8, faithfulness=0, attention=1,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("build", [twin_values, either_unit])
+@pytest.mark.parametrize("build", [twin_values, pytest.param(either_unit, marks=pytest.mark.long)])
 def test_every_minimal_circuit_of_a_redundant_model_is_found(build: Callable[[], Planted]) -> None:
     planted = build()
     truth = minimal_circuits(planted, QUICK.target_loss)

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from planted_circuits import circuit_of
 from wirework.circuit import Circuit
 from wirework.cli.app import app
+from wirework.core import Node
+from wirework.explain import Evidence, NodeLabel, evidence_path
 from wirework.planted import Planted, quote_with_decoys
+from wirework.tasks import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,38 @@ def test_a_circuit_that_needs_its_model_is_refused(planted: Planted, tmp_path: P
         code, out = wirework(tmp_path / "a.circuit", option, "--json")
         assert code == 1
         assert json.loads(out)["error"]["code"] == "circuit-needs-model"
+
+
+def test_labels_name_the_nodes_and_stay_beside_the_circuit(
+    planted: Planted, circuit: Path, tmp_path: Path
+) -> None:
+    planted.checkpoint.save(tmp_path / "model")
+    text = tmp_path / "text"
+    text.mkdir()
+    pairs = [pair for split in SPLITS for pair in planted.task.splits[split]]
+    for number in range(12):
+        prompts = (side for p in pairs[number::12] for side in (p.prompt, p.counterfactual))
+        (text / f"{number}.txt").write_text(" ".join(prompts) * 3)
+    asked = ["--labels", "--text", text, "--features", "characters"]
+    value = plain(circuit, *asked, "--model", tmp_path / "model")
+    assert set(value) == {str(node) for node in planted.active}
+    kept = Evidence.load(evidence_path(circuit))
+    assert kept.labels == {Node.parse(n): NodeLabel.from_json(v) for n, v in value.items()}
+    told = [label for label in kept.labels.values() if label.explained]
+    assert told
+    code, out = wirework(circuit, *asked, "--model", tmp_path / "model")
+    assert code == 0
+    best = told[0].best
+    assert best is not None
+    assert f"{best.f1:.2f}" in out
+    assert best.terms[0].feature in out
+
+
+def test_labels_without_a_model_or_features_are_refused(circuit: Path) -> None:
+    for arguments, code in (
+        (["--labels"], "labels-need-model"),
+        (["--labels", "--model", "x", "--features", "python+nothing"], "feature-set-unknown"),
+    ):
+        exit_code, out = wirework(circuit, *arguments, "--json")
+        assert exit_code == 1
+        assert json.loads(out)["error"]["code"] == code
