@@ -108,7 +108,7 @@ def fit_command(
 ) -> None:
     """Fit k-sparse probes at every site, score them on held-out documents, store them.
 
-    Example: wirework probe fit reference/v1-sparse in_string -k 1 -k 4 --out probes.safetensors
+    Example: wirework probe fit reference/v1-sparse is_comma -k 1 -k 4 --out probes.safetensors
     """
     with session(as_json) as run, _folder(folder) as place:
         settle_process()

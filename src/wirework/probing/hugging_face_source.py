@@ -40,6 +40,7 @@ from wirework.probing.activation_source import (
 )
 from wirework.probing.module_source import (
     Place,
+    PlacedSource,
     as_batch,
     device_of,
     holding,
@@ -108,7 +109,7 @@ FAMILIES: Mapping[str, _Family] = {
 _NOT_THE_MODEL = {"architectures", "dtype", "torch_dtype", "transformers_version", "use_cache"}
 
 
-class HuggingFaceSource:
+class HuggingFaceSource(PlacedSource):
     """A `transformers` model of a known class, with or without its head.
 
     `before` and `after` are special tokens that stand around every window (`[CLS]`, `[SEP]`, a
@@ -151,19 +152,7 @@ class HuggingFaceSource:
         self._config = config
         self._places = family.places(int(config.num_hidden_layers))
         require_evaluation(self._model)
-        self._widths: dict[str, int] = {}
-
-    def sites(self) -> tuple[str, ...]:
-        return tuple(self._places)
-
-    def width(self, site: str) -> int:
-        """Seen in a run of one token, the first time that it is asked for."""
-        if site not in self._places:
-            raise absent_site(site, self.sites())
-        if not self._widths:
-            found = self.run(np.zeros((1, 1), np.int64), self.sites())
-            self._widths = {name: value.shape[-1] for name, value in found.items()}
-        return self._widths[site]
+        self._widths = {}
 
     def hash(self) -> str:
         """sha256 of class, configuration and weights; heads and poolers play no part in it."""

@@ -41,7 +41,30 @@ class Place:
         return self.path + (INPUT if self.side == "in" else "")
 
 
-class ModuleSource:
+class PlacedSource:
+    """A source whose sites are places in a module: their names, and their widths."""
+
+    _places: dict[str, Place]
+    _widths: dict[str, int]
+
+    def sites(self) -> tuple[str, ...]:
+        return tuple(self._places)
+
+    def width(self, site: str) -> int:
+        """Seen in a run of one token, the first time that it is asked for."""
+        if site not in self._places:
+            raise absent_site(site, self.sites())
+        if not self._widths:
+            found = self.run(np.zeros((1, 1), np.int64), self.sites())
+            self._widths = {name: value.shape[-1] for name, value in found.items()}
+        return self._widths[site]
+
+    def run(self, tokens: NDArray[np.int64], sites: tuple[str, ...]) -> Batch:
+        """See `Source.run`."""
+        raise AssertionError("every source runs its own model")
+
+
+class ModuleSource(PlacedSource):
     """A torch module that maps rows of tokens (B, T) to anything.
 
     A site is the name of a part as `named_modules` gives it (`layers.3.mlp.act`) for what the part
@@ -71,26 +94,14 @@ class ModuleSource:
         self._module = module
         self._call = call if call is not None else module
         parts = {name for name, _ in module.named_modules()} - {""}
-        self._places: dict[str, Place] = {}
+        self._places = {}
         for site in sites:
             path = site.removesuffix(INPUT)
             if path not in parts:
                 raise unknown_choice("site-absent", "part of this module", path, parts)
             self._places[site] = Place(path, "in" if site.endswith(INPUT) else "out")
         require_evaluation(module)
-        self._widths: dict[str, int] = {}
-
-    def sites(self) -> tuple[str, ...]:
-        return tuple(self._places)
-
-    def width(self, site: str) -> int:
-        """Seen in a run of one token, the first time that it is asked for."""
-        if site not in self._places:
-            raise absent_site(site, self.sites())
-        if not self._widths:
-            found = self.run(np.zeros((1, 1), np.int64), self.sites())
-            self._widths = {name: value.shape[-1] for name, value in found.items()}
-        return self._widths[site]
+        self._widths = {}
 
     def hash(self) -> str:
         """sha256 of the class and of every stored tensor."""
