@@ -6,8 +6,8 @@
 Every node gets the feature, or the pair, that it tells best (`label_nodes`), on the same text.
 `explained`: share of nodes whose label beats its shuffled control clearly; `over:0.9`: those of
 them with a held-out F1 of 0.9 or more; `over:0.9:shuffled`, `over:0.9:always`: nodes of which the
-same search on shuffled activations, or saying yes everywhere, reaches 0.9. `effect`: mean share of
-the effect on the task that the label explains, of the nodes where that can be measured, and
+same search on shuffled activations, or saying yes everywhere, reaches 0.9. `effect`: median share
+of the effect on the task that the label explains, of the nodes where that can be measured, and
 `effect:shuffled` with the label's marks in a random order. Intervals: 95%, circuits drawn with
 replacement. Labels go into the evidence files beside the circuits.
 """
@@ -18,9 +18,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from wirework.circuit import Circuit
@@ -104,22 +106,34 @@ def _summary(circuits: Sequence[Sequence[NodeLabel]]) -> dict[str, Measure]:
         return float(label.best is not None and label.best.chance_f1 >= BAR)
 
     measured = [[label for label in c if label.share.value is not None] for c in circuits]
-    rows: dict[str, tuple[Callable[[NodeLabel], float], Sequence[Sequence[NodeLabel]]]] = {
-        "explained": (explained, circuits),
-        f"over:{BAR}": (over, circuits),
-        f"over:{BAR}:shuffled": (shuffled, circuits),
-        f"over:{BAR}:always": (always, circuits),
-        "effect": (lambda label: label.share.value or 0.0, measured),
-        "effect:shuffled": (lambda label: label.share.control or 0.0, measured),
-    }
-    return {name: _mean(value, each) for name, (value, each) in rows.items() if any(each)}
+    rows: tuple[tuple[str, Callable[[NodeLabel], float]], ...] = (
+        ("explained", explained),
+        (f"over:{BAR}", over),
+        (f"over:{BAR}:shuffled", shuffled),
+        (f"over:{BAR}:always", always),
+    )
+    found = {name: _measure(value, circuits, np.mean) for name, value in rows}
+    if any(measured):
+        found["effect"] = _measure(lambda label: label.share.value or 0.0, measured, np.median)
+        found["effect:shuffled"] = _measure(
+            lambda label: label.share.control or 0.0, measured, np.median
+        )
+    return found
 
 
-def _mean(value: Callable[[NodeLabel], float], circuits: Sequence[Sequence[NodeLabel]]) -> Measure:
-    values = [value(label) for labels in circuits for label in labels]
+def _measure(
+    value: Callable[[NodeLabel], float],
+    circuits: Sequence[Sequence[NodeLabel]],
+    statistic: Callable[[NDArray[np.float64]], Any],
+) -> Measure:
+    values = np.array([value(label) for labels in circuits for label in labels])
     own = [i for i, labels in enumerate(circuits) for _ in labels]
-    low, high = bootstrap_interval(values, clusters=own, seed=0)
-    return Measure(float(np.mean(values)), low, high, len(values))
+
+    def of(rows: NDArray[np.float64]) -> float:
+        return float(statistic(rows))
+
+    low, high = bootstrap_interval(values, of, clusters=own, seed=0)
+    return Measure(of(values), low, high, len(values))
 
 
 def _line(measures: dict[str, Measure]) -> str:
