@@ -157,7 +157,7 @@ def test_evidence_is_json_beside_the_circuit(evidence: Evidence, tmp_path: Path)
     assert Evidence.load(path) == evidence
     plain = json.loads(path.read_text())
     assert plain == json.loads(json.dumps(evidence.to_json()))
-    assert set(plain) == {"version", "model_hash", "nodes", "edges", "labels"}
+    assert set(plain) == {"version", "model_hash", "nodes", "edges", "labels", "predicates"}
     name, found = next(iter(plain["nodes"].items()))
     assert str(Node.parse(name)) == name
     assert set(found) == {"effect", "top", "random"}

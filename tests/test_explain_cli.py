@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from planted_circuits import circuit_of
 from wirework.circuit import Circuit
 from wirework.cli.app import app
-from wirework.core import Node
-from wirework.explain import Evidence, NodeLabel, evidence_path
+from wirework.core import Edge, Node
+from wirework.explain import Evidence, NodeLabel, WeightPredicate, evidence_path
 from wirework.planted import Planted, quote_with_decoys
 from wirework.tasks import SPLITS
 
@@ -80,24 +80,40 @@ def test_a_circuit_that_needs_its_model_is_refused(planted: Planted, tmp_path: P
         assert json.loads(out)["error"]["code"] == "circuit-needs-model"
 
 
-def test_labels_name_the_nodes_and_stay_beside_the_circuit(
-    planted: Planted, circuit: Path, tmp_path: Path
-) -> None:
-    planted.checkpoint.save(tmp_path / "model")
-    text = tmp_path / "text"
-    text.mkdir()
+@pytest.fixture(scope="module")
+def model(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "model"
+    planted.checkpoint.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def text(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve documents of prompts with their answers."""
+    folder = tmp_path_factory.mktemp("text")
     pairs = [pair for split in SPLITS for pair in planted.task.splits[split]]
+    marks = {name: answers.tokens[0] for name, answers in planted.task.answers.items()}
     for number in range(12):
-        prompts = (side for p in pairs[number::12] for side in (p.prompt, p.counterfactual))
-        (text / f"{number}.txt").write_text(" ".join(prompts) * 3)
+        sides = [
+            side
+            for p in pairs[number::12]
+            for side in (p.prompt + marks[p.answer], p.counterfactual + marks[p.counter_answer])
+        ]
+        (folder / f"{number}.txt").write_text(" ".join(sides) * 3)
+    return folder
+
+
+def test_labels_name_the_nodes_and_stay_beside_the_circuit(
+    planted: Planted, circuit: Path, model: Path, text: Path
+) -> None:
     asked = ["--labels", "--text", text, "--features", "characters"]
-    value = plain(circuit, *asked, "--model", tmp_path / "model")
+    value = plain(circuit, *asked, "--model", model)
     assert set(value) == {str(node) for node in planted.active}
     kept = Evidence.load(evidence_path(circuit))
     assert kept.labels == {Node.parse(n): NodeLabel.from_json(v) for n, v in value.items()}
     told = [label for label in kept.labels.values() if label.explained]
     assert told
-    code, out = wirework(circuit, *asked, "--model", tmp_path / "model")
+    code, out = wirework(circuit, *asked, "--model", model)
     assert code == 0
     best = told[0].best
     assert best is not None
@@ -105,9 +121,30 @@ def test_labels_name_the_nodes_and_stay_beside_the_circuit(
     assert best.terms[0].feature in out
 
 
+def test_predicates_say_when_the_largest_edges_matter(
+    circuit: Path, model: Path, text: Path
+) -> None:
+    before = Evidence.load(evidence_path(circuit)) if evidence_path(circuit).exists() else None
+    asked = ["--weights", 2, "--text", text, "--features", "characters", "--pairs", 8]
+    value = plain(circuit, *asked, "--model", model)
+    losses = {e["edge"]: abs(e["loss"]) for e in plain(circuit, "--edges", "--pairs", 8)["edges"]}
+    assert set(value) == set(sorted(losses, key=lambda name: -losses[name])[:2])
+    kept = Evidence.load(evidence_path(circuit))
+    told = {Edge.parse(n): WeightPredicate.from_json(v) for n, v in value.items()}
+    assert kept.predicates == told
+    assert before is None or kept.labels == before.labels
+    code, out = wirework(circuit, *asked, "--model", model)
+    assert code == 0
+    assert "with rolled labels" in out
+    for edge, predicate in told.items():
+        assert str(edge) in out
+        assert predicate.best is None or f"{predicate.best.score:.2f}" in out
+
+
 def test_labels_without_a_model_or_features_are_refused(circuit: Path) -> None:
     for arguments, code in (
         (["--labels"], "labels-need-model"),
+        (["--weights", "3"], "labels-need-model"),
         (["--labels", "--model", "x", "--features", "python+nothing"], "feature-set-unknown"),
     ):
         exit_code, out = wirework(circuit, *arguments, "--json")

@@ -13,6 +13,7 @@ import pytest
 
 import wirework as ww
 from planted_circuits import all_nodes, circuit_of
+from quote_labels import quote_features
 from wirework.ablation import MEAN_PRETRAINING, PromptTensors
 from wirework.circuit import Circuit
 from wirework.core import Node, WireworkError
@@ -21,38 +22,16 @@ from wirework.explain.channel_source import ChannelSource
 from wirework.explain.label_effects import LabelEffects
 from wirework.explain.node_label import NodeLabel
 from wirework.explain.node_labels import label_nodes
-from wirework.explain.token_classes import character_features, joined_features
 from wirework.planted import Planted, close_quote
 from wirework.probing.activation_source import WireworkSource
-from wirework.probing.feature import NOT_ASKED, Feature, FeatureSet, Marks, Text
+from wirework.probing.character_features import character_features
+from wirework.probing.feature import FeatureSet
+from wirework.probing.feature_sets import joined_features
 from wirework.probing.label_tokens import label_tokens
 from wirework.probing.labelled import LabelledTokens
 from wirework.probing.position_features import position_features
 from wirework.probing.python_features import python_features
 from wirework.viewer.evidence import show_evidence
-
-QUOTES = ("ends_in_double", "ends_in_quote", "has_single", "opens", "opened_by_double", "is_word")
-
-
-def quote_features(*names: str) -> FeatureSet:
-    """What the planted model computes about quotes, token by token; all of it without `names`."""
-
-    def labeller(text: Text) -> Marks:
-        rows, opened = [], ""
-        for start, end in zip(text.starts.tolist(), text.ends.tolist(), strict=True):
-            token = text.text[start:end]
-            opens = token in (' "', " '") and not opened
-            opened = token[1] if opens else opened
-            quote = token.endswith(('"', "'"))
-            rows.append(
-                [token.endswith('"'), quote, "'" in token, opens, opened == '"', token.isalpha()]
-            )
-        values = np.array(rows, np.int8).reshape(-1, len(QUOTES))
-        return Marks(text.starts, text.ends, values, np.full(len(QUOTES), NOT_ASKED, np.int8))
-
-    features = tuple(Feature(name, "quotes", name) for name in QUOTES)
-    whole = FeatureSet("quotes", features, labeller, by_token=True)
-    return whole.only(names) if names else whole
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +207,9 @@ def test_evidence_holds_labels_and_older_evidence_has_none(
     Evidence(circuit.model_hash, {}, (), found).save(path)
     assert Evidence.load(path).labels == found
     plain = json.loads(path.read_text())
-    assert plain["version"] == 3
+    assert plain["version"] == 4
+    path.write_text(json.dumps({**plain, "version": 3, "predicates": None}))
+    assert Evidence.load(path).labels == found
     for older in (1, 2):
         path.write_text(json.dumps({**plain, "version": older, "labels": None}))
         assert Evidence.load(path) == Evidence(circuit.model_hash, {})

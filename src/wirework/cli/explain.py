@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from wirework.cli.circuits import CIRCUIT
+from wirework.cli.explain_model import ModelQuestion
 from wirework.cli.options import JSON, SEED
-from wirework.cli.probe import FEATURES, MAX_BYTES, TEXT
+from wirework.cli.probe_reading import FEATURES, MAX_BYTES, TEXT
 from wirework.cli.session import Session, session, settle_process
-from wirework.core import Node, WireworkError
 
 if TYPE_CHECKING:
-    from wirework.explain import EdgeEffect, HeadSummary, NodeLabel
+    from wirework.explain import EdgeEffect, HeadSummary
     from wirework.explain.head_summary import PartSummary
 
 _LEAST = 0.005
@@ -35,6 +32,15 @@ def explain(
     labels: Annotated[
         bool, typer.Option("--labels", help="Only what feature each node tells; needs --model.")
     ] = False,
+    weights: Annotated[
+        int | None,
+        typer.Option(
+            "--weights",
+            min=1,
+            metavar="N",
+            help="Only when the N edges with the largest effect matter in text; needs --model.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model that the circuit is of.")] = None,
     features: FEATURES = "python+characters",
     text: TEXT = "python-stdlib",
@@ -46,15 +52,16 @@ def explain(
     as_json: JSON = False,
 ) -> None:
     """What the parts of a circuit do: the exact effect of every edge, attention scores by channel,
-    and, with a model, labels of its nodes, which are kept in the evidence file beside it.
+    and, with a model, labels of its nodes and predicates of its edges, which are kept in the
+    evidence file beside it.
 
     Example: wirework explain quote.circuit --labels --model runs/tiny
     """
     with session(as_json) as run:
         settle_process()
-        if labels:
-            named = _label(run, circuit, model, features, text, max_bytes, seed)
-            run.show(_label_table(named), {str(n): label.to_json() for n, label in named.items()})
+        if labels or weights is not None:
+            asked = ModelQuestion(circuit, model, features, text, max_bytes, pairs, seed)
+            asked.answer(run, labels, weights)
             return
         from wirework.ablation import PromptTensors
         from wirework.circuit import Circuit
@@ -81,54 +88,6 @@ def explain(
                 run.show("no head: the circuit keeps no value channel", None)
         if as_json:
             run.show("", value)
-
-
-def _label(
-    run: Session, place: Path, model: str | None, features: str, text: str, max_bytes: int,
-    seed: int,
-) -> Mapping[Node, NodeLabel]:  # fmt: skip
-    from wirework.circuit import Circuit
-    from wirework.explain import Evidence, evidence_path, label_nodes
-    from wirework.explain.token_classes import shipped_features
-    from wirework.probing import ProbedModel, feature_set
-    from wirework.training import load_checkpoint
-
-    if model is None:
-        raise WireworkError(
-            "labels-need-model", "labels are looked for in the activations of the whole model",
-            expected="--model", hint="wirework explain CIRCUIT --labels --model RUN",
-        )  # fmt: skip
-    circuit = Circuit.load(place)
-    asked = shipped_features(features) or feature_set(features)
-    labelled = ProbedModel.load(model).label(asked, text, max_bytes, run.progress)
-    found = label_nodes(
-        circuit, load_checkpoint(model), labelled, seed=seed, features=asked, start=run.progress
-    )
-    kept = evidence_path(place)
-    known = Evidence.load(kept) if kept.exists() else Evidence(circuit.model_hash, {})
-    replace(known, labels=found).save(kept)
-    return found
-
-
-def _label_table(labels: Mapping[Node, NodeLabel]) -> Table:
-    table = Table(title="What each node tells, on held-out documents; F1 beside that of always\n"
-                  "saying yes; share of its effect on the task that this explains",
-                  title_justify="left", box=None)  # fmt: skip
-    table.add_column("node", no_wrap=True)
-    for name in ("F1", "95%", "yes", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("tells", overflow="fold")
-    for node, label in labels.items():
-        best, share = label.best, label.share.value
-        if best is None or not label.explained:
-            table.add_row(str(node), *4 * ("",), f"(unexplained: {label.unexplained})")
-            continue
-        table.add_row(
-            str(node), f"{best.f1:.2f}", f"{best.low:.2f}-{best.high:.2f}",
-            f"{best.chance_f1:.2f}", "-" if share is None else f"{share:.0%}",
-            f"{'' if best.direction == 'on' else 'off: '}{best}",
-        )  # fmt: skip
-    return table
 
 
 def _show_edges(run: Session, effects: tuple[EdgeEffect, ...], pairs: int) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of a circuit do: examples, exact effects, attention scores, labels of nodes."""
+"""What the parts of a circuit do: examples, exact effects, attention scores, labels, predicates."""
 
 from wirework.explain.effects import EdgeEffect as EdgeEffect
 from wirework.explain.effects import edge_effects as edge_effects
@@ -19,5 +19,6 @@ from wirework.explain.query_key import ChannelParts as ChannelParts
 from wirework.explain.query_key import HeadScores as HeadScores
 from wirework.explain.query_key import explain_scores as explain_scores
 from wirework.explain.query_key import heads as heads
-from wirework.explain.token_classes import character_features as character_features
-from wirework.explain.token_classes import joined_features as joined_features
+from wirework.explain.weight_predicate import PredicateScore as PredicateScore
+from wirework.explain.weight_predicate import WeightPredicate as WeightPredicate
+from wirework.explain.weight_predicates import weight_predicates as weight_predicates

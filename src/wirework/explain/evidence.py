@@ -11,12 +11,10 @@ from wirework.core import Edge, Node, WireworkError
 from wirework.core.files import read_json, write_json
 from wirework.explain.effects import EdgeEffect
 from wirework.explain.node_label import NodeLabel
+from wirework.explain.weight_predicate import WeightPredicate
 
-VERSION = 3
-"""Version 1 knew nothing of edges, version 2 nothing of labels."""
-
-
-_READ = (1, 2, VERSION)
+VERSION = 4
+"""Version 1 knew nothing of edges, version 2 nothing of labels, version 3 nothing of predicates."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +45,28 @@ class Evidence:
     """For every node of the circuit found in the model with this hash.
 
     `edges`: exact effects on the split `report` of the task, what helps most first; empty where
-    nobody measured them. `labels`: what the nodes tell (`label_nodes`); empty where nobody asked.
+    nobody measured them. `labels`: what the nodes tell (`label_nodes`); `predicates`: when edges
+    matter in the whole model (`weight_predicates`); both empty where nobody asked.
     """
 
     model_hash: str
     nodes: Mapping[Node, NodeEvidence]
     edges: tuple[EdgeEffect, ...] = ()
     labels: Mapping[Node, NodeLabel] = field(default_factory=dict)
+    predicates: Mapping[Edge, WeightPredicate] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         nodes = {str(node): asdict(found) for node, found in self.nodes.items()}
         edges = [effect.to_json() for effect in self.edges]
         labels = {str(node): label.to_json() for node, label in self.labels.items()}
+        predicates = {str(edge): found.to_json() for edge, found in self.predicates.items()}
         return {
             "version": VERSION,
             "model_hash": self.model_hash,
             "nodes": nodes,
             "edges": edges,
             "labels": labels,
+            "predicates": predicates,
         }
 
     def save(self, path: Path | str) -> None:
@@ -75,20 +77,24 @@ class Evidence:
     def load(cls, path: Path | str) -> Evidence:
         """Raises `file-missing`, `file-damaged`, `evidence-version`, `evidence-foreign`."""
         value = read_json(Path(path))
-        if isinstance(value, dict) and value.get("version", VERSION) not in _READ:
+        version = value.get("version", VERSION) if isinstance(value, dict) else VERSION
+        if version not in range(1, VERSION + 1):
             raise WireworkError(
                 "evidence-version",
                 f"{path} is of a version that this wirework cannot read",
                 expected=f"version 1 to {VERSION}",
-                got=str(value["version"])[:80],
+                got=str(version)[:80],
             )
         try:
             nodes = {Node.parse(name): _node(found) for name, found in value["nodes"].items()}
-            version = value.get("version")
-            edges = tuple(_edge(item) for item in (value["edges"] if version in _READ[1:] else ()))
-            told = value["labels"] if version == VERSION else {}
+            edges = tuple(_edge(item) for item in (value["edges"] if version >= 2 else ()))
+            told = value["labels"] if version >= 3 else {}
             labels = {Node.parse(name): NodeLabel.from_json(found) for name, found in told.items()}
-            return cls(str(value["model_hash"]), nodes, edges, labels)
+            when = value["predicates"] if version >= 4 else {}
+            predicates = {
+                Edge.parse(name): WeightPredicate.from_json(found) for name, found in when.items()
+            }
+            return cls(str(value["model_hash"]), nodes, edges, labels, predicates)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireworkError(
                 "evidence-foreign",

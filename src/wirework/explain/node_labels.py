@@ -29,11 +29,11 @@ from wirework.explain.label_search import (
 )
 from wirework.explain.node_label import EffectShare, LabelScore, NodeLabel
 from wirework.explain.prompt_labels import label_prompts
-from wirework.explain.token_classes import shipped_features
 from wirework.model import Checkpoint
 from wirework.probing.activation_source import WireworkSource
 from wirework.probing.activation_store import MOST_WINDOWS, PASS_BYTES, Activations, collect
 from wirework.probing.feature import YES, FeatureSet
+from wirework.probing.feature_sets import feature_set, is_feature_set
 from wirework.probing.labelled import LabelledTokens
 from wirework.tasks import Task
 
@@ -81,8 +81,8 @@ def label_nodes(
     asked_of = _by_site(circuit, nodes)
     labelled.require_tokenizer(checkpoint.tokenizer.hash(), "the model")
     names = tuple(feature.name for feature in labelled.features)
-    if features is None:
-        features = shipped_features(labelled.feature_set)
+    if features is None and is_feature_set(labelled.feature_set):
+        features = feature_set(labelled.feature_set)
     asked = None if features is None else features.only(names)
     parts = _Parts.of(labelled, rows, least, test, seed)
     shares = _shares(circuit, checkpoint, asked, seed)

@@ -9,7 +9,7 @@ from wirework.circuit import Circuit
 from wirework.core import Node, WireworkError
 from wirework.viewer.numbers import shorts
 
-VERSION = 3
+VERSION = 4
 _BEFORE, _AFTER = 16, 6
 """Tokens shown around the one at which the node is strongest."""
 
@@ -22,7 +22,7 @@ def show_evidence(circuit: Circuit, evidence: Mapping[str, Any]) -> dict[str, di
     Raises `evidence-malformed`, and `evidence-foreign` for nodes that the circuit does not hold.
     """
     try:
-        if evidence["version"] not in (1, 2, VERSION):
+        if evidence["version"] not in range(1, VERSION + 1):
             raise ValueError(f"version {evidence['version']!r}")
         nodes = {
             str(name): {
