@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
 DEMO := runs/demo
 TASK := python/single_double_quote
 
-.PHONY: help demo test test-long lint format types docs bench venv chromium clean
+.PHONY: help demo test test-long lint format types docs venv chromium clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -55,12 +55,6 @@ types: $(DEV_READY) ## check types, strictly
 
 docs: $(DEV_READY) ## rewrite the generated pages: docs/map.md and docs/errors.md
 	$(BIN)/python tools/write_docs.py
-
-bench: $(DEV_READY) ## run every measurement in benchmarks/
-	@set -e; for script in benchmarks/*.py; do \
-		if [ "$$script" = benchmarks/gpu.py ] && ! command -v nvidia-smi >/dev/null; then continue; fi; \
-		if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script"; fi; \
-	done
 
 venv: $(BIN)/python ## only make .venv, for example to put a PyTorch of your own into it
 

@@ -32,8 +32,7 @@ from wirework.core import Measure, Report, RunRecord
 from wirework.core.progress import StartProgress
 from wirework.core.stats import bootstrap_interval
 from wirework.explain import Evidence, NodeLabel, evidence_path, label_nodes
-from wirework.explain.token_classes import shipped_features
-from wirework.probing import LabelledTokens, ProbedModel
+from wirework.probing import LabelledTokens, ProbedModel, feature_set
 from wirework.training import load_checkpoint
 
 BAR = 0.9
@@ -43,10 +42,8 @@ def main() -> None:
     wanted = _options()
     settle_process()
     shown = progress_to(Console(stderr=True), quiet=False)
-    features = shipped_features(wanted.features)
-    assert features is not None, wanted.features
     model = ProbedModel.load(wanted.model)
-    labelled = model.label(features, wanted.text, wanted.max_bytes, shown)
+    labelled = model.label(feature_set(wanted.features), wanted.text, wanted.max_bytes, shown)
     told: dict[str, list[list[NodeLabel]]] = {}
     for path in wanted.circuits:
         circuit = Circuit.load(path)

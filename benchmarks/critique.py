@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from circuit_measures import geometric, share, sizes, verdict_shares
 from rich.console import Console
 
 from wirework.ablation import AblationConfig
@@ -27,7 +28,7 @@ from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.core import Measure, RunRecord
 from wirework.core.files import write_json
-from wirework.core.stats import bootstrap_interval, geometric_mean, share_interval
+from wirework.core.stats import bootstrap_interval
 from wirework.discovery import DiscoveryConfig, discover
 from wirework.tasks import load_task
 from wirework.training import load_checkpoint
@@ -112,8 +113,7 @@ def _row(circuit: Circuit, kind: str, ablation: str, seed: int) -> Row:
         "ablation": ablation,
         "seed": seed,
         "reached": losses["select_loss"] <= losses["target_loss"],
-        "nodes": sum(map(len, circuit.nodes.values())),
-        "edges": circuit.n_edges,
+        **sizes(circuit),
         "task_loss": losses["task_loss"],
         "task_accuracy": losses["task_accuracy"],
         "model_loss": losses["model_loss"],
@@ -125,45 +125,31 @@ def _summary(rows: Sequence[Row], null: str) -> dict[str, Measure]:
     """Sizes by answers and ablation; losses on `report`, reached or not; ratios of nonsense to the
     task, of zero and of frozen norms to mean ablation, over the seeds in which both reached the
     target; verdicts."""
-    sizes = {(r["answers"], r["ablation"], r["seed"]): r for r in rows if r["reached"]}
+    reached = {(r["answers"], r["ablation"], r["seed"]): r for r in rows if r["reached"]}
     kinds = list(dict.fromkeys((row["answers"], row["ablation"]) for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     found: dict[str, Measure] = {}
     for kind in kinds:
-        mine = [sizes[*kind, seed] for seed in seeds if (*kind, seed) in sizes]
+        mine = [reached[*kind, seed] for seed in seeds if (*kind, seed) in reached]
         name = ":".join(kind)
-        found[f"reached:{name}"] = _share(len(mine), len(seeds))
+        found[f"reached:{name}"] = share(len(mine), len(seeds))
         for size in SIZES:
-            found |= _mean(f"{size}:{name}", [row[size] + 1 for row in mine])
+            found |= geometric(f"{size}:{name}", [row[size] + 1 for row in mine])
         losses = [r["task_loss"] for r in rows if (r["answers"], r["ablation"]) == kind]
         low, high = bootstrap_interval(losses, seed=0)
         found[f"task_loss:{name}"] = Measure(float(np.mean(losses)), low, high, len(losses))
     ratios = [((null, a), ("task", a), f"{null}/task:{a}") for _, a in kinds]
     ratios += [((k, a), (k, MEAN), f"{a}/{MEAN}:{k}") for k, a in kinds if a != MEAN]
     for above, below, name in ratios:
-        both = [s for s in seeds if (*above, s) in sizes and (*below, s) in sizes]
+        both = [s for s in seeds if (*above, s) in reached and (*below, s) in reached]
         for size in SIZES:
-            values = [(sizes[*above, s][size] + 1) / (sizes[*below, s][size] + 1) for s in both]
-            found |= _mean(f"{size}_ratio:{name}", values)
+            values = [(reached[*above, s][size] + 1) / (reached[*below, s][size] + 1) for s in both]
+            found |= geometric(f"{size}_ratio:{name}", values)
     for answers in dict.fromkeys(kind for kind, _ in kinds):
         told = [row["verdict"] for row in rows if row["answers"] == answers and row["verdict"]]
-        for verdict in ("faithful", "partly", "unfaithful") if told else ():
-            found[f"{verdict}:{answers}"] = _share(told.count(verdict), len(told))
+        if told:
+            found |= verdict_shares(told, answers)
     return found
-
-
-def _mean(name: str, values: Sequence[float]) -> dict[str, Measure]:
-    """The geometric mean with a bootstrap interval; nothing where no seed has a value."""
-    if not values:
-        return {}
-    logs = np.log(values)
-    low, high = bootstrap_interval(logs, seed=0)
-    ends = float(np.exp(low)), float(np.exp(high))
-    return {name: Measure(geometric_mean(values), *ends, len(values))}
-
-
-def _share(hits: int, n: int) -> Measure:
-    return Measure(hits / n, *share_interval(hits, n), n)
 
 
 if __name__ == "__main__":

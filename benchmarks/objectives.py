@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from circuit_measures import geometric, sizes, verdict_shares
 from rich.console import Console
 
 from wirework.circuit import Circuit
@@ -27,13 +27,11 @@ from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.core import Measure, Report, RunRecord, WireworkError
 from wirework.core.files import write_json
-from wirework.core.stats import bootstrap_interval, geometric_mean, share_interval
 from wirework.discovery import DiscoveryConfig, discover
 from wirework.model import Checkpoint
 from wirework.tasks import load_task
 from wirework.training import load_checkpoint
 from wirework.validation import validate
-from wirework.validation.verdict import FAITHFUL, PARTLY, UNFAITHFUL
 
 PUBLISHED, CALIBRATED, DEFAULT = "published", "calibrated", "default"
 MEAN_LOSS = ("faithfulness=0", "every_template=false", "attention=1")
@@ -111,26 +109,21 @@ def _result(
     return {
         "verdict": report.verdict,
         "missed": [each["measure"] for each in report.details["verdict"]["missed"]],
-        "nodes": sum(map(len, circuit.nodes.values())),
-        "edges": circuit.n_edges,
+        **sizes(circuit),
         "measures": {name: measure.value for name, measure in report.measures.items()},
     }
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, Measure]:
     found: dict[str, Measure] = {}
-    sizes = {(r["objective"], r["task"], r["seed"]): r["edges"] for r in rows if r["verdict"]}
+    edges = {(r["objective"], r["task"], r["seed"]): r["edges"] for r in rows if r["verdict"]}
     for name in dict.fromkeys(row["objective"] for row in rows):
         told = [row["verdict"] for row in rows if row["objective"] == name]
-        for word in (FAITHFUL, PARTLY, UNFAITHFUL):
-            hits, n = told.count(word), len(told)
-            found[f"{word}:{name}"] = Measure(hits / n, *share_interval(hits, n), n)
-        both = [key[1:] for key in sizes if key[0] == name and (PUBLISHED, *key[1:]) in sizes]
-        ratios = [(sizes[name, *k] + 1) / (sizes[PUBLISHED, *k] + 1) for k in both]
-        if name != PUBLISHED and ratios:
-            low, high = (float(np.exp(x)) for x in bootstrap_interval(np.log(ratios), seed=0))
-            mean = geometric_mean(ratios)
-            found[f"edges_ratio:{name}"] = Measure(mean, low, high, len(ratios))
+        found |= verdict_shares(told, name)
+        both = [key[1:] for key in edges if key[0] == name and (PUBLISHED, *key[1:]) in edges]
+        ratios = [(edges[name, *k] + 1) / (edges[PUBLISHED, *k] + 1) for k in both]
+        if name != PUBLISHED:
+            found |= geometric(f"edges_ratio:{name}", ratios)
     return found
 
 

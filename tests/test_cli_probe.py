@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from test_plots import words
 from wirework.cli.app import app
 
 MODEL = "reference/v1-sparse-small"
@@ -36,7 +37,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     feature = {"name": "is_digit", "definition": "a digit"}
     rows: list[dict[str, Any]] = [{"wirework_labels": 1, "name": "mine", "features": [feature]}]
     for number in range(20):
-        words = [chance.choice(["x = 7", "y = foo", "print(3)", "if a:"]) for _ in range(120)]
+        words = [chance.choice(["x = 7", "y = foo", "print(3)", "if a:"]) for _ in range(50)]
         text = " ".join(words)
         spans = [[i, i + 1, "is_digit"] for i, letter in enumerate(text) if letter.isdigit()]
         rows.append({"document": f"{number}.txt", "text": text, "spans": spans})
@@ -49,27 +50,38 @@ def store(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probes") / "probes.safetensors"
     fitted = parsed(
         "probe", "fit", MODEL, "is_digit", "--features", labels, "-k", 1, "-k", 2, "--least", 50,
-        "--out", path,
+        "--tokens", 3000, "--out", path, "--plot", path.with_suffix(".svg"),
     )  # fmt: skip
+    drawn = words(path.with_suffix(".svg"))
+    assert {"is_digit", "k = 1", "k = 2", "always yes", "1.mlp.neuron"} <= drawn
+    assert all(0 < s["f1_low"] <= s["f1"] <= s["f1_high"] for s in (p["scores"] for p in fitted))
     assert [len(each["indices"]) for each in fitted] == [1, 1, 2, 2]
     assert max(each["scores"]["f1"] for each in fitted) > 0.9
     return path
 
 
 def test_a_scan_finds_the_neuron_and_writes_all_scores(labels: Path, tmp_path: Path) -> None:
-    out, kept = tmp_path / "scan.json", tmp_path / "activations"
+    out, kept, drawn = (tmp_path / name for name in ("scan.json", "activations", "scan.svg"))
     found = parsed(
         "probe", "scan", MODEL, "--features", labels, "--tokens", 3000, "--least", 20,
-        "--out", out, "--activations", kept,
+        "--out", out, "--activations", kept, "--plot", drawn,
     )  # fmt: skip
     assert json.loads(out.read_text()) == found
     best = found["best"]["is_digit"]
     assert best["f1"] > 0.8 > found["controls"]["shuffled"]["is_digit"]["f1"]
     assert best["site"].endswith("mlp.neuron")
+    assert {
+        "is_digit",
+        "mean of 1",
+        "0.mlp.neuron",
+        "shuffled labels",
+        "random directions",
+    } <= words(drawn)
     assert (kept / "manifest.json").exists()
     code, shown, _ = wirework(
-        "probe", "scan", MODEL, "--features", labels, "--tokens", 3000, "--least", 20
-    )
+        "probe", "scan", MODEL, "--features", labels, "--tokens", 3000, "--least", 20,
+        "--activations", kept, "--resume",
+    )  # fmt: skip
     assert code == 0
     assert f"{best['site']}:{best['neuron']}" in shown
 
@@ -82,7 +94,7 @@ def test_probes_are_listed_shown_and_added_to(store: Path, labels: Path) -> None
     assert code == 0
     ids = [line.split()[0] for line in shown.splitlines()[2:]]
     one = parsed("probe", "show", store, ids[0])
-    assert one["id"] == ids[0]
+    assert one["id"].startswith(ids[0])
     assert one["feature"] == "is_digit"
     code, shown, _ = wirework("probe", "show", store, ids[0])
     assert f"{one['site']}:{one['indices'][0]}" in shown
@@ -103,17 +115,16 @@ def test_probes_say_where_they_see_their_feature(store: Path, tmp_path: Path) ->
 
 
 def test_an_investigation_says_what_the_neuron_is_worth(labels: Path, tmp_path: Path) -> None:
-    out = tmp_path / "report.json"
-    own = ["--features", labels, "--tokens", 6000]
-    found = parsed("probe", "investigate", MODEL, "is_digit", *own, "--out", out)
+    out, drawn = tmp_path / "report.json", tmp_path / "neuron.svg"
+    own = ["--features", labels, "--tokens", 2000, "--site", "0.mlp.neuron"]
+    found = parsed("probe", "investigate", MODEL, "is_digit", *own, "--out", out, "--plot", drawn)
     assert json.loads(out.read_text())["measures"].keys() == found["measures"].keys()
     measures = found["measures"]
     assert measures["f1"]["value"] > 0.8 > measures["f1_shuffled"]["value"]
-    code, _, err = wirework(
-        "probe", "investigate", MODEL, "is_digit", *own, "--neuron", "0.mlp.neuron:99999"
-    )
-    assert code == 1
-    assert "error[neuron-absent]" in err
+    told, shown = found["provenance"], words(drawn)
+    assert f"{told['site']}:{told['neuron']} and is_digit" in shown
+    assert f"the probe: F1 {measures['f1']['value']:.2f}" in shown
+    assert any(word.startswith("has is_digit") for word in shown)
 
 
 def test_feature_sets_and_their_cards() -> None:
@@ -134,6 +145,13 @@ def test_feature_sets_and_their_cards() -> None:
         (["fit", MODEL, "is_keyward"], "feature-unknown"),
         (["list", "nowhere.safetensors"], "file-missing"),
         (["apply", "nowhere.safetensors", MODEL, "x"], "file-missing"),
+        (["scan", MODEL, "--features", "python+mine"], "feature-set-unknown"),
+        (["scan", MODEL, "--site", "mlp.nerve"], "site-absent"),
+        (["scan", MODEL, "--plot", "scan.pdf"], "picture-format"),
+        (["fit", MODEL, "is_comma", "-k", "9999"], "probe-k-invalid"),
+        (["fit", MODEL, "is_comma", "--method", "best"], "probe-method-unknown"),
+        (["investigate", MODEL, "is_comma", "--neuron", "0.mlp.neuron:99999"], "neuron-absent"),
+        (["investigate", MODEL, "is_comma", "--neuron", "9.mlp.neuron:0"], "site-absent"),
     ],
 )
 def test_mistakes_are_told_before_any_work(arguments: list[str], code: str) -> None:
@@ -141,21 +159,42 @@ def test_mistakes_are_told_before_any_work(arguments: list[str], code: str) -> N
     assert exit_code == 1
     assert f"error[{code}]" in err
     assert not out
+    assert "tokens" not in err.splitlines()[0]  # no progress: nothing was labelled
 
 
-def test_more_mistakes(store: Path, labels: Path, tmp_path: Path) -> None:
+def test_bad_input_is_told_with_the_feature_and_the_file(
+    store: Path, labels: Path, tmp_path: Path
+) -> None:
     own = ["--features", labels]
-    cases: list[tuple[list[object], str]] = [
-        (["scan", MODEL, *own, "--site", "mlp.nerve"], "site-absent"),
-        (["scan", MODEL, *own, "--max-disk", 0.000001], "disk-limit"),
-        (["scan", MODEL, *own, "--least", 100000], "scan-without-features"),
-        (["fit", MODEL, "is_digit", *own, "--least", 100000], "positives-too-few"),
-        (["fit", MODEL, "is_digit", *own, "--method", "best"], "probe-method-unknown"),
-        (["show", store, "zz"], "probe-unknown"),
-        (["apply", store, "reference/v1-sparse", "x"], "probe-model-mismatch"),
-        (["apply", store, MODEL, f"@{tmp_path / 'nothing'}"], "text-unreadable"),
-    ]
-    for arguments, code in cases:
+    kept = tmp_path / "activations"
+    broken = tmp_path / "broken.jsonl"
+    header = {"wirework_labels": 1, "name": "mine", "features": [
+        {"name": "is_digit", "definition": "a digit"}, {"name": "is_all", "definition": "all"}
+    ]}  # fmt: skip
+    texts = [{"document": f"{n}", "text": "x = 7 " * 40, "spans": [[0, 240, "is_all"]]}
+             for n in range(4)]  # fmt: skip
+    one_class = tmp_path / "one_class.jsonl"
+    one_class.write_text("\n".join(map(json.dumps, [header, *texts])))
+    broken.write_text(
+        "\n".join(map(json.dumps, [header, {**texts[0], "spans": [[0, 999, "is_digit"]]}]))
+    )
+    cases: list[tuple[list[object], str, list[object]]] = [
+        (["scan", MODEL, *own, "--max-disk", 0.000001, "--activations", kept], "disk-limit",
+         [kept]),
+        (["scan", MODEL, *own, "--least", 100000], "scan-without-features", ["mine", "is_digit"]),
+        (["scan", MODEL, "--features", one_class, "--least", 2], "scan-without-features",
+         ["mine"]),
+        (["fit", MODEL, "is_digit", *own, "--least", 100000], "positives-too-few", ["is_digit"]),
+        (["fit", MODEL, "is_all", "--features", one_class, "--least", 2], "positives-too-few",
+         ["is_all"]),
+        (["scan", MODEL, "--features", broken], "labels-span-outside", [broken, "is_digit"]),
+        (["show", store, "zz"], "probe-unknown", []),
+        (["apply", store, "reference/v1-sparse", "x"], "probe-model-mismatch", []),
+        (["apply", store, MODEL, f"@{tmp_path / 'nothing'}"], "text-unreadable",
+         [tmp_path / "nothing"]),
+    ]  # fmt: skip
+    for arguments, code, named in cases:
         exit_code, _, err = wirework("probe", *arguments)
         assert exit_code == 1, arguments
         assert f"error[{code}]" in err
+        assert all(str(name) in err for name in named), (code, err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -227,6 +228,7 @@ def test_mistakes_have_codes() -> None:
         "documents-too-few": lambda: label_tokens({"a.py": "x"}, tokenizer(), python).split(0),
         "test-share-malformed": lambda: labelled().split(0, test=1.0),
         "feature-unknown": lambda: labelled().column("in_fro"),
+        "labels-shape-wrong": lambda: replace(labelled(), labels=labelled().labels[1:]),
         "positives-too-few": lambda: sample_rows(labelled(), "in_await"),
         "sample-malformed": lambda: sample_rows(labelled(), "in_for", positives=0.0),
         "file-missing": lambda: LabelledTokens.load(Path("there-is-none")),

@@ -126,6 +126,24 @@ def test_a_neuron_that_is_not_read_has_a_perfect_score_and_no_effect(tmp_path: P
     assert np.isnan(alone["zero_loss_beyond_random"].value)
 
 
+def test_the_control_of_a_feature_in_few_documents_has_an_interval(tmp_path: Path) -> None:
+    """Many draws of documents hold no positive; none of them may count."""
+    every = documents()
+    _, held = every.split(0)
+    few = every.document == every.document[held][0]
+    labels = every.labels.copy()
+    labels[held & ~few] = 0
+    known = replace(every, labels=labels)
+    source = pairs_source(Pairs())
+    activations = collect(source, known, ["act"], tmp_path / "a", dtype="float32")
+    found = investigate(
+        "is_a", ("act", NEURON), activations, known, source=source, rotations=0, least=2, seed=0
+    )
+    control = found["zero_loss_positive_shuffled"]
+    assert control.low is not None and control.high is not None
+    assert np.isfinite([control.low, control.high]).all()
+
+
 def test_only_held_out_documents_are_read_and_no_more_tokens_than_asked(tmp_path: Path) -> None:
     source, labelled = pairs_source(Pairs()), documents()
     found = investigated(source, labelled, "act", NEURON, tmp_path / "a", tokens=60)

@@ -25,21 +25,30 @@ TOKENS = [TopToken("x = 1\n", "\treturn $x$\x00", 4.25, True), TopToken("", "  "
 
 PICTURES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "lines": (
-        lambda path: draw_f1_by_site(SITES, LINES, path, control=0.1, title="in_string"),
-        ["k = 1", "k = 4", "shuffled labels", "in_string", *SITES],
+        lambda path: draw_f1_by_site(SITES, {"in_string": LINES}, path),
+        ["k = 1", "k = 4", "in_string", *SITES],
+    ),
+    "panels": (
+        lambda path: draw_f1_by_site(
+            SITES, {f"feature {i}": LINES for i in range(5)}, path, control="always yes",
+            controls={f"feature {i}": 0.1 * i for i in range(5)},
+        ),
+        ["k = 1", "always yes", "feature 0", "feature 4", "F1 on held-out documents"],
     ),
     "map": (
         lambda path: draw_feature_map(
-            ["is_comma", "in_call_args"], SITES, [[0.1, 0.2, np.nan], [0.5, 0.97, 0]], path
+            ["is_comma", "in_call_args"], SITES, [[0.1, 0.2, np.nan], [0.5, 0.97, 0]], path,
+            controls={"shuffled": [0.31, 0.35]},
         ),
-        ["is_comma", "in_call_args", "97", "10", *SITES],
+        ["is_comma", "in_call_args", "97", "10", "mean of 2", "58", "shuffled", "31", *SITES],
     ),
     "neuron": (
         lambda path: draw_neuron(
             VALUES, POSITIVE, path, feature="is_comma", neuron="1.mlp.neuron:7", threshold=1.5,
-            tokens=TOKENS,
+            tokens=TOKENS, control=0.34,
         ),
         ["1.mlp.neuron:7 and is_comma", "recall", "where it is most active", "4.25", "x = 1↵",
+         "labels shuffled: F1 0.34",
          "⇥return·$x$?", "··", "has is_comma", "has it not"],
     ),
     "neuron that is off": (
@@ -86,6 +95,17 @@ def test_a_map_shows_the_best_features_and_says_how_many_there_are(tmp_path: Pat
     assert {f"feature {i}" for i in range(20, many)} <= shown
     assert not {f"feature {i}" for i in range(20)} & shown
     assert f"the {MOST_FEATURES} best of {many} features" in shown
+
+
+def test_features_that_only_equal_their_controls_stand_last(tmp_path: Path) -> None:
+    f1 = [[0.9], [0.5], [0.7]]
+    names = ["common", "told", "half told"]
+    draw_feature_map(
+        names, ["0"], f1, tmp_path / "a.svg", controls={"shuffled": [0.89, 0.1, 0.5]}, most=2
+    )
+    shown = words(tmp_path / "a.svg")
+    assert {"told", "half told", "the 2 furthest above their controls of 3 features"} <= shown
+    assert "common" not in shown
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=30))

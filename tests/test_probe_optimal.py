@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from wirework.core import WireworkError
 from wirework.probing.branch_and_bound import best_subset
 from wirework.probing.greedy import greedy_swap
 from wirework.probing.losses import LOSSES, Floats, Loss, balanced_weights, make_loss
@@ -196,6 +197,14 @@ def test_the_published_shrinkage_is_proved_with_few_nodes_at_1024() -> None:
         for k in (1, 2, 4, 8):
             certificate = best_subset(X, loss, k, 1 / np.sqrt(1400), time_limit=600).certificate
             assert certificate.gap <= 1e-3 and certificate.nodes <= 25
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_more_neurons_than_there_are_cannot_be_chosen(k: int) -> None:
+    X, y, _ = planted_neurons(50, 5, 1, shift=1.0)
+    loss = make_loss("logistic", np.where(y, 1.0, -1.0), balanced_weights(y))
+    with pytest.raises(WireworkError, match="probe-k-invalid"):
+        best_subset(X, loss, k, 1.0)
 
 
 def test_further_supports_are_starts() -> None:

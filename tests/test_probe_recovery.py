@@ -93,3 +93,15 @@ def test_unknown_rankings_are_named() -> None:
         ranking(np.eye(4), np.array([0, 1, 0, 1]), "mean_diference")
     with pytest.raises(WireworkError, match="probe-ranking-unknown"):
         regression_ranking(np.eye(4), np.arange(4.0), "mean_difference")
+
+
+def test_rankings_refuse_what_cannot_be_ranked() -> None:
+    X, y, _ = planted_neurons(50, 5, 1, shift=1.0)
+    with pytest.raises(WireworkError, match="probe-one-class"):
+        ranking(X, np.ones(50), "mean_difference")
+    X[3, 2] = np.nan
+    with pytest.raises(WireworkError, match="probe-not-finite") as caught:
+        ranking(X, y, "f_statistic")
+    assert caught.value.got == "neurons 2"
+    with pytest.raises(WireworkError, match="probe-not-finite"):
+        regression_ranking(X, y.astype(float), "random")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,30 @@ def test_sites_are_named_whole_or_by_their_ending(text: Path, tmp_path: Path) ->
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WireworkError, match="model-unreadable"):
         ProbedModel.load(f"hf:{tmp_path / 'nothing'}")
+
+
+def test_what_cannot_be_fitted_is_told_before_any_work() -> None:
+    probed = ProbedModel.load(MODEL)
+    width = probed.source.width("1.mlp.neuron")
+    for probe, told in (
+        (SparseProbe(width + 1), r"probe-k-invalid.*1\.mlp\.neuron"),
+        (SparseProbe(method="best"), "probe-method-unknown"),
+        (SparseProbe(gap=-1.0), "probe-option-invalid"),
+    ):
+        with pytest.raises(WireworkError, match=told):
+            probed.require_fit([SparseProbe(), probe], ["1.mlp.neuron"])
+    probed.require_fit([SparseProbe(width)], ["1.mlp.neuron"])
+    probed.require_neuron("1.mlp.neuron", width - 1)
+    with pytest.raises(WireworkError, match="neuron-absent"):
+        probed.require_neuron("1.mlp.neuron", width)
+
+
+def test_a_fit_that_fails_names_feature_and_site(text: Path, tmp_path: Path) -> None:
+    probed = ProbedModel.load(MODEL)
+    labelled = labels_of(probed, text)
+    activations = probed.collect(labelled, ["0.mlp.neuron"], tmp_path / "a", tokens=1000)
+    with pytest.raises(WireworkError, match=r"constant-columns.*'is_number' at 0\.mlp"):
+        fit_probe(activations, labelled, "is_number", "0.mlp.neuron", SparseProbe(), least=20)
+    none = replace(labelled, labels=np.zeros_like(labelled.labels))
+    with pytest.raises(WireworkError, match=r"positives-too-few.*'is_number'"):
+        fit_probe(activations, none, "is_number", "0.mlp.neuron", SparseProbe(), least=20)

@@ -170,10 +170,37 @@ def test_rare_features_are_left_out_and_counted() -> None:
     assert sum(found.left_out["feature 1"]) == 9
     with pytest.raises(WireworkError, match="scan-without-features") as caught:
         scanned(X, labels, least=5000)
-    assert "of 3 features" in caught.value.got
+    assert "of 'feature 2', the most of 3 features" in caught.value.got
 
 
 def test_an_unknown_control_is_refused() -> None:
     X, labels = made()
     with pytest.raises(WireworkError, match="probe-control-unknown"):
         scanned(X, labels, controls=["nothing"])
+
+
+def test_bad_activations_are_told_with_their_site() -> None:
+    X, labels = made()
+    broken = X.copy()
+    broken[5, 3] = np.nan
+    cases: dict[str, tuple[dict[str, NDArray[np.float32]], dict[str, Any]]] = {
+        "probe-not-finite": ({"one": X, "other": broken}, {}),
+        "rows-unknown": ({"one": X}, {"rows": np.array([0, len(X)])}),  # no tokens of the labels
+    }
+    for code, (arrays, options) in cases.items():
+        with pytest.raises(WireworkError) as caught:
+            scan(InMemory(arrays), labelled(labels), **options)
+        assert caught.value.code == code
+        if code == "probe-not-finite":
+            assert "other: 1 of 60 neurons" in str(caught.value)
+            assert caught.value.got == "neurons 3"
+    with pytest.raises(WireworkError, match="rows-unknown"):
+        scan(InMemory({"one": X[:100]}), labelled(labels))  # tokens without activations
+
+
+def test_neurons_that_never_vary_are_not_chosen() -> None:
+    X, labels = made()
+    X[:, :5] = 3.0
+    found = scanned(X, labels, refits=WIDTH, controls=())
+    assert min(score.neuron for score in found.by_site["feature 2"].values()) >= 3
+    assert found.best["feature 0"].neuron == 7

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +18,20 @@ from threadpoolctl import threadpool_limits
 from wirework.bench.machine import describe_machine, notes_on
 from wirework.bench.memory import process_status
 from wirework.bench.probe_data import made_activations
+from wirework.bench.probe_race import race_measures, run_races, timed
 from wirework.bench.turns import quickest, ratio
 from wirework.core import Config, Measure, Report, RunRecord
 from wirework.core.progress import StartProgress, silent
 from wirework.core.stats import share_interval
 from wirework.model.threads import threads
-from wirework.probing import LabelledTokens, Scan, scan
-from wirework.probing.branch_and_bound import best_subset
+from wirework.probing import InMemory, LabelledTokens, Scan, best_subset, scan
 from wirework.probing.feature import YES
 from wirework.probing.losses import Logistic, balanced_weights
 from wirework.probing.one_neuron import confusion, f1_of, fit_one_neuron_probes
 from wirework.probing.rankings import best, mean_difference
-from wirework.probing.scan import InMemory
 from wirework.probing.split_tokens import scale_of
-from wirework.probing.synthetic import planted_neurons
 
 Floats = NDArray[np.float64]
-_T = TypeVar("_T")
 
 SOLVERS = ("lbfgs", "newton-cholesky")
 """Of scikit-learn; the quicker one of them is what a scan is measured against."""
@@ -50,7 +45,7 @@ class ProbeBench(Config):
     A scan reads `tokens` x `neurons` for `features` and refits the `refits` best; `fits` pairs of
     a feature and a neuron are fitted one by one for every solver. The scan's choice is compared
     with fits of the `near` neurons of the largest mean difference and of `far` others. Optimal
-    probes have `sizes` neurons of `columns`, fitted on `rows`.
+    probes have `sizes` neurons of `columns`, fitted on `rows` with `loss`.
     """
 
     seed: int = 0
@@ -65,29 +60,11 @@ class ProbeBench(Config):
     sizes: tuple[int, ...] = (1, 2, 4, 8)
     rows: int = Field(1400, ge=20)
     columns: int = Field(1024, ge=50)
+    loss: Literal["logistic", "squared_hinge", "squared"] = "logistic"
 
     def bar(self, value: float) -> float | None:
         """Bars are meant for the measurement as it is, but for `seed` and `seeds`."""
         return value if ProbeBench(seed=self.seed, seeds=self.seeds) == self else None
-
-
-@dataclass(frozen=True)
-class _Strength:
-    """Shrinkage of optimal probes on neurons of standard deviation 0.1: `gamma(n)`; the gap at
-    which the clock stops, and the bar of the time over that of the L1 fit."""
-
-    gamma: Callable[[int], float]
-    gap: float
-    bar: float
-
-
-STRENGTHS: Mapping[str, _Strength] = MappingProxyType(
-    {
-        "": _Strength(lambda n: 1 / n**0.5, 1e-3, 15.0),
-        ":weak": _Strength(lambda n: 1000 / n, 0.03, 80.0),
-    }
-)
-"""The published shrinkage, and n gamma = 10 for z-scored neurons (sparse_probing.md §1.6, §8)."""
 
 
 def bench_probe(config: ProbeBench | None = None, *, start: StartProgress = silent) -> Report:
@@ -100,7 +77,9 @@ def bench_probe(config: ProbeBench | None = None, *, start: StartProgress = sile
     same score. `scan_memory`: GB of 1e9 bytes that a process takes at most, its 400 MB of
     activations and all imports within. `optimal_gap:k`, `optimal_time_ratio:k`: the largest gap of
     optimal probes; time until the gap is 0.1% (`:weak`: 3%) ÷ one balanced L1 logistic fit
-    (liblinear, C = 0.1) on the same data. Half of these data are hard: latent factors, decoys.
+    (liblinear, C = 0.1) on the same data. `others_worse_by:k`: how much higher the objective is on
+    the neurons of the best other method, at least: mean difference, adaptive thresholding, greedy
+    and, where it is installed, abess. Half of these data are hard: latent factors, decoys.
 
     One thread everywhere. Times are processor seconds, so that other work on the machine does not
     count. Intervals: over data sets; of the agreement: Wilson's.
@@ -116,8 +95,8 @@ def bench_probe(config: ProbeBench | None = None, *, start: StartProgress = sile
                 scans.append(_scan_beside_fits(config, seed))
                 progress.advance()
         memory = _scan_memory(config)
-        races = _races(config, seeds, start)
-    measures = {**_scan_measures(config, scans, memory), **_optimal_measures(config, races)}
+        races = run_races(seeds, config.sizes, config.rows, config.columns, config.loss, start)
+    measures = {**_scan_measures(config, scans, memory), **race_measures(races, config.bar)}
     record = RunRecord.collect(
         seed=config.seed, dtype="float32", threads=1, config=config.plain(),
         config_hash=config.hash(),
@@ -160,7 +139,7 @@ class _ScanRun:
 def _scan_beside_fits(config: ProbeBench, seed: int) -> _ScanRun:
     X, labelled = made_activations(config.tokens, config.neurons, config.features, seed)
     wall = time.perf_counter()
-    found, seconds = _timed(lambda: _scan(config, X, labelled, seed))
+    found, seconds = timed(lambda: _scan(config, X, labelled, seed))
     wall = time.perf_counter() - wall
     train, _ = labelled.split(seed)
     rows = X[train]
@@ -193,7 +172,7 @@ def _one_by_one(
         x, labels = np.ascontiguousarray(rows[:, [neuron]]), y[:, feature]
         for solver, own in seconds.items():
             model = LogisticRegression(class_weight="balanced", solver=solver)
-            own.append(_timed(partial(model.fit, x, labels))[1])
+            own.append(timed(partial(model.fit, x, labels))[1])
         theirs = f1_of(confusion(model.predict(x), labels))
         apart = max(apart, abs(float(theirs) - float(_train_f1(x.T, labels)[0])))
     return {solver: float(np.mean(own)) for solver, own in seconds.items()}, apart
@@ -255,81 +234,6 @@ def _scan_measures(
             note="GB that a process takes at most, with data and imports",
         )  # fmt: skip
     return measures
-
-
-# -- optimal probes
-
-
-@dataclass(frozen=True)
-class _Race:
-    """One proof beside one L1 fit; `strength` as in STRENGTHS."""
-
-    data: str
-    seed: int
-    strength: str
-    k: int
-    seconds: float
-    l1_seconds: float
-    gap: float
-    status: str
-    nodes: int
-
-
-def _races(config: ProbeBench, seeds: range, start: StartProgress) -> list[_Race]:
-    races = []
-    with start("optimal probes", 2 * len(seeds) * len(STRENGTHS) * len(config.sizes)) as progress:
-        for seed in seeds:
-            for data in ("easy", "hard"):
-                extra = {"decoys": 40, "factors": 20} if data == "hard" else {}
-                X, y, _ = planted_neurons(
-                    config.rows, config.columns, 8, shift=0.35, seed=seed, **extra
-                )
-                X /= 10 * X.std(axis=0)
-                for strength in STRENGTHS:
-                    for k in config.sizes:
-                        races.append(_race(X, y, data, seed, strength, k))
-                        progress.advance(gap=races[-1].gap)
-    return races
-
-
-def _race(X: Floats, y: NDArray[np.bool_], data: str, seed: int, strength: str, k: int) -> _Race:
-    asked = STRENGTHS[strength]
-    l1 = LogisticRegression(C=0.1, l1_ratio=1, solver="liblinear", class_weight="balanced")
-    l1_seconds = min(_timed(lambda: l1.fit(10 * X, y))[1] for _ in range(3))
-    loss = Logistic(np.where(y, 1.0, -1.0), balanced_weights(y))
-    # The clock of the search is the wall's: generous, so that a busy machine does not end it.
-    limit = max(4 * asked.bar * l1_seconds, 10.0)
-    found, seconds = _timed(
-        lambda: best_subset(X, loss, k, asked.gamma(len(y)), gap=asked.gap, time_limit=limit)
-    )
-    told = found.certificate
-    return _Race(data, seed, strength, k, seconds, l1_seconds, told.gap, told.status, told.nodes)
-
-
-def _optimal_measures(config: ProbeBench, races: list[_Race]) -> dict[str, Measure]:
-    measures = {}
-    for strength, asked in STRENGTHS.items():
-        for k in config.sizes:
-            same = [race for race in races if (race.strength, race.k) == (strength, k)]
-            gap = max(race.gap for race in same)
-            measures[f"optimal_gap:{k}{strength}"] = Measure(
-                gap, n=len(same), better="lower", bar=config.bar(asked.gap),
-                note="Largest gap between a probe and its lower bound",
-            )  # fmt: skip
-            largest = max(race.seconds / race.l1_seconds for race in same)
-            measures[f"optimal_time_ratio:{k}{strength}"] = ratio(
-                [race.seconds for race in same], [race.l1_seconds for race in same],
-                better="lower", bar=config.bar(asked.bar),
-                note=f"Time until the gap is {asked.gap:g} / one L1 fit; largest {largest:.3g}",
-            )  # fmt: skip
-    return measures
-
-
-def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
-    """What the work gives, and the processor seconds that it took."""
-    began = time.process_time()
-    found = work()
-    return found, time.process_time() - began
 
 
 def _warm_up() -> None:

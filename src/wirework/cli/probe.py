@@ -2,183 +2,164 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from wirework.cli.options import JSON, RESUME, SEED
-from wirework.cli.session import Session, session, settle_process
+from wirework.cli.options import JSON
+from wirework.cli.probe_reading import MODEL, OUT, PLOT, TOKENS, Reading, reads
+from wirework.cli.session import session, settle_process
 from wirework.core import WireworkError
 
 if TYPE_CHECKING:
-    from wirework.probing import Activations, LabelledTokens, NeuronScore, Scan, StoredProbe
+    from wirework.probing import NeuronScore
 
 probe = typer.Typer(no_args_is_help=True, help="Find features in the activations of any model.")
 
-MODEL = Annotated[
-    str, typer.Argument(help="A run, RUN@STEP, a checkpoint folder, or hf:FOLDER_OR_NAME.")
-]
-FEATURES = Annotated[
-    str, typer.Option("--features", help="A feature set, or a JSONL file of your own labels.")
-]
-TEXT = Annotated[str, typer.Option(help="python-stdlib, a file, folder, glob or table.")]
-MAX_BYTES = Annotated[int, typer.Option(min=1000, help="At most so much text.")]
-TOKENS = Annotated[int, typer.Option(min=100, help="Tokens whose activations are taken.")]
-SITES = Annotated[
-    list[str] | None,
-    typer.Option("--site", help="A site, or an ending such as mlp.neuron; may be repeated."),
-]
-FOLDER = Annotated[
-    Path | None, typer.Option("--activations", help="Keep the activations in this folder.")
-]
-MAX_DISK = Annotated[float | None, typer.Option(min=0, help="Gigabytes that activations may take.")]
 STORE = Annotated[Path, typer.Argument(help="A file of fitted probes.")]
 
 
 @probe.command("scan")
+@reads
 def scan_command(
-    model: MODEL,
-    features: FEATURES = "python",
-    text: TEXT = "python-stdlib",
-    max_bytes: MAX_BYTES = 1_000_000,
+    reading: Reading,
     tokens: TOKENS = 100_000,
-    sites: SITES = None,
     least: Annotated[
         int, typer.Option(min=2, help="Positives a feature needs in training and in test text.")
     ] = 50,
-    folder: FOLDER = None,
-    max_disk: MAX_DISK = None,
-    resume: RESUME = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write all scores as JSON.")] = None,
-    seed: SEED = 0,
+    out: OUT = None,
+    plot: PLOT = None,
     as_json: JSON = False,
 ) -> None:
     """The best single neuron for every feature, scored on held-out documents.
 
-    Example: wirework probe scan reference/v1-sparse --out scan.json
+    Example: wirework probe scan reference/v1-sparse --out scan.json --plot scan.svg
     """
-    with session(as_json) as run, _folder(folder) as place:
-        settle_process()
-        from wirework.core.files import write_json
-        from wirework.probing import scan
+    with session(as_json) as run:
+        _settle(plot)
+        with reading.opened(run) as opened:
+            from wirework.core.files import write_json
+            from wirework.probing import scan
 
-        labelled, activations = _collected(
-            run, model, features, text, max_bytes, tokens, sites, place, max_disk, resume, seed
-        )
-        found = scan(
-            activations, labelled, rows=activations.rows, least=least, seed=seed,
-            start=run.progress,
-        )  # fmt: skip
-        value = {
-            "model": model,
-            "features": features,
-            "tokens": len(activations),
-            **found.to_json(),
-        }
+            labelled, activations = opened.collect(tokens)
+            found = scan(
+                activations, labelled, rows=activations.rows, least=least, seed=reading.seed,
+                start=run.progress,
+            )  # fmt: skip
+            value = {
+                "model": reading.model,
+                "features": reading.features,
+                "tokens": len(activations),
+                **found.to_json(),
+            }
         if out is not None:
             write_json(out, value)
-        run.show(_scan_table(found), value)
+        if plot is not None:
+            from wirework.cli.probe_shown import draw_scan
+
+            draw_scan(found, plot)
+        from wirework.cli.probe_shown import scan_table
+
+        run.show(scan_table(found), value)
         if found.left_out:
             run.tell(f"{len(found.left_out)} features with too few tokens left out (--json)")
 
 
 @probe.command("fit")
+@reads
 def fit_command(
-    model: MODEL,
+    reading: Reading,
     feature: Annotated[list[str], typer.Argument(help="Features of the set.")],
-    features: FEATURES = "python",
-    text: TEXT = "python-stdlib",
-    max_bytes: MAX_BYTES = 1_000_000,
     tokens: TOKENS = 100_000,
-    sites: SITES = None,
     k: Annotated[list[int] | None, typer.Option("-k", "--k", min=1, help="Neurons.")] = None,
     method: Annotated[str, typer.Option(help="How neurons are chosen.")] = "optimal",
     least: Annotated[int, typer.Option(min=2, help="Positives needed in training text.")] = 500,
-    folder: FOLDER = None,
-    max_disk: MAX_DISK = None,
-    resume: RESUME = False,
     out: Annotated[Path | None, typer.Option("--out", help="Add the probes to this file.")] = None,
-    seed: SEED = 0,
+    plot: PLOT = None,
     as_json: JSON = False,
 ) -> None:
     """Fit k-sparse probes at every site, score them on held-out documents, store them.
 
     Example: wirework probe fit reference/v1-sparse is_comma -k 1 -k 4 --out probes.safetensors
     """
-    with session(as_json) as run, _folder(folder) as place:
-        settle_process()
+    with session(as_json) as run:
+        _settle(plot)
+        from wirework.cli.probe_shown import draw_fits, probe_table
         from wirework.probing import ProbeStore, SparseProbe, fit_probe
 
         store = ProbeStore.load(out) if out is not None and out.exists() else ProbeStore()
-        labelled, activations = _collected(
-            run, model, features, text, max_bytes, tokens, sites, place, max_disk, resume, seed,
-            wanted=feature,
-        )  # fmt: skip
-        asked = [(f, n, site) for f in feature for n in k or [1] for site in activations.sites]
-        fitted = []
-        with run.progress("probes", len(asked)) as progress:
-            for name, count, site in asked:
-                estimator = SparseProbe(count, method, allow_constant=True, seed=seed)
-                fitted.append(
-                    fit_probe(activations, labelled, name, site, estimator, least=least, seed=seed)
-                )
-                progress.advance(f1=fitted[-1].scores["f1"])
+        with reading.opened(run, feature) as opened:
+            probes = [
+                SparseProbe(count, method, allow_constant=True, seed=reading.seed)
+                for count in dict.fromkeys(k or [1])
+            ]
+            opened.probed.require_fit(probes, opened.sites)
+            labelled, activations = opened.collect(tokens)
+            asked = [(f, p, site) for f in feature for p in probes for site in activations.sites]
+            fitted = []
+            with run.progress("probes", len(asked)) as progress:
+                for name, one, site in asked:
+                    fitted.append(
+                        fit_probe(
+                            activations, labelled, name, site, one, least=least, seed=reading.seed
+                        )
+                    )
+                    progress.advance(f1=fitted[-1].scores["f1"])
         if out is not None:
             store.add(fitted).save(out)
-        run.show(_probe_table(fitted), [found.plain() for found in fitted])
+        if plot is not None:
+            draw_fits(fitted, plot)
+        run.show(probe_table(fitted), [found.plain() for found in fitted])
 
 
 @probe.command("investigate")
+@reads
 def investigate_command(
-    model: MODEL,
+    reading: Reading,
     feature: Annotated[str, typer.Argument(help="A feature of the set.")],
     neuron: Annotated[
         str | None, typer.Option(help="SITE:INDEX. Default: the best one that a scan finds.")
     ] = None,
-    features: FEATURES = "python",
-    text: TEXT = "python-stdlib",
-    max_bytes: MAX_BYTES = 1_000_000,
     tokens: TOKENS = 50_000,
-    sites: SITES = None,
-    folder: FOLDER = None,
-    max_disk: MAX_DISK = None,
-    resume: RESUME = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the report as JSON.")] = None,
-    seed: SEED = 0,
+    out: OUT = None,
+    plot: PLOT = None,
     as_json: JSON = False,
 ) -> None:
     """What a neuron is worth: ablation, confounders, other features, rotations, pruning.
 
-    Example: wirework probe investigate reference/v1-sparse is_string_lexeme --out report.json
+    Example: wirework probe investigate reference/v1-sparse is_string_lexeme --plot neuron.svg
     """
-    with session(as_json) as run, _folder(folder) as place:
-        settle_process()
+    with session(as_json) as run:
+        _settle(plot)
         from wirework.core import Node
-        from wirework.probing import ProbedModel, investigate, scan
 
-        asked = Node.parse(neuron) if neuron is not None else None
-        labelled, activations = _collected(
-            run, model, features, text, max_bytes, tokens,
-            sites if asked is None else [str(asked.site)], place, max_disk, resume, seed,
-            wanted=[feature],
-        )  # fmt: skip
-        rows = activations.rows
-        if asked is None:
-            alone = labelled.only([feature])
-            found = scan(activations, alone, rows=rows, controls=(), seed=seed)
-            chosen: NeuronScore | tuple[str, int] = found.best[feature]
-        else:
-            chosen = (str(asked.site), asked.index)
-        probed = ProbedModel.load(model, head=True)
-        report = investigate(
-            feature, chosen, activations, labelled, source=probed.source, text_of=probed.text_of,
-            rows=rows, seed=seed, start=run.progress,
-        )  # fmt: skip
+        asked = None if neuron is None else Node.parse(neuron)
+        with reading.opened(run, [feature], head=True) as opened:
+            from wirework.probing import investigate, scan
+
+            sites = None if asked is None else [str(asked.site)]
+            if asked is not None:
+                opened.probed.require_neuron(str(asked.site), asked.index)
+            labelled, activations = opened.collect(tokens, sites)
+            rows, seed = activations.rows, reading.seed
+            if asked is None:
+                alone = labelled.only([feature])
+                found = scan(activations, alone, rows=rows, controls=(), seed=seed)
+                chosen: NeuronScore | tuple[str, int] = found.best[feature]
+            else:
+                chosen = (str(asked.site), asked.index)
+            text_of = opened.probed.text_of
+            report = investigate(
+                feature, chosen, activations, labelled, source=opened.probed.source,
+                text_of=text_of, rows=rows, seed=seed, start=run.progress,
+            )  # fmt: skip
+            if plot is not None:
+                from wirework.cli.probe_shown import draw_report
+
+                texts = None if text_of is None else [text_of(t) for t in labelled.tokens.tolist()]
+                draw_report(report, labelled, activations, texts, plot)
         if out is not None:
             report.save(out)
         run.show(str(report), report.to_json())
@@ -216,10 +197,11 @@ def list_command(
 ) -> None:
     """The probes of a file with their held-out scores."""
     with session(as_json) as run:
+        from wirework.cli.probe_shown import probe_table
         from wirework.probing import ProbeStore
 
         found = list(ProbeStore.load(store).select(feature=feature, site=site))
-        run.show(_probe_table(found), [each.plain() for each in found])
+        run.show(probe_table(found), [each.plain() for each in found])
 
 
 @probe.command("show")
@@ -287,69 +269,10 @@ def _text(value: str) -> str:
         ) from None  # fmt: skip
 
 
-@contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    """The folder for activations; where none is named, one that is gone afterwards."""
-    if kept is not None:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="wirework-") as scratch:
-        yield Path(scratch) / "activations"
+def _settle(plot: Path | None) -> None:
+    """Ready the process, and tell before any work of a picture that cannot be written."""
+    settle_process()
+    if plot is not None:
+        from wirework.plots import picture_kind
 
-
-def _collected(
-    run: Session, model: str, features: str, text: str, max_bytes: int, tokens: int,
-    sites: list[str] | None, place: Path, max_disk: float | None, resume: bool, seed: int,
-    wanted: Sequence[str] = (),
-) -> tuple[LabelledTokens, Activations]:  # fmt: skip
-    from wirework.probing import ProbedModel, feature_set, label_tokens, read_labels
-
-    own = read_labels(Path(features)) if features.endswith(".jsonl") else None
-    asked = feature_set(features) if own is None else own.feature_set
-    for name in wanted:
-        asked.index(name)
-    probed = ProbedModel.load(model)
-    if own is None:
-        labelled = probed.label(asked, text, max_bytes, run.progress)
-    else:
-        labelled = label_tokens(own.documents, probed.cut, asked, start=run.progress)
-    activations = probed.collect(
-        labelled, sites or ["mlp.neuron"], place, tokens=tokens, seed=seed, resume=resume,
-        max_disk=None if max_disk is None else int(max_disk * 1e9), start=run.progress,
-    )  # fmt: skip
-    return labelled, activations
-
-
-def _scan_table(found: Scan) -> Table:
-    table = Table(title="Best single neuron on held-out documents; beside F1 that of shuffled\n"
-                  "labels and of random directions", title_justify="left", box=None)  # fmt: skip
-    for name in ("feature", "neuron"):
-        table.add_column(name, no_wrap=True)
-    for name in ("F1", "95%", "shuffled", "random", "prec.", "recall"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for score in sorted(found.best.values(), key=lambda score: -score.f1):
-        controls = [_control(found.controls, name, score) for name in ("shuffled", "random")]
-        table.add_row(
-            score.feature, f"{score.site}:{score.neuron}", f"{score.f1:.3f}",
-            f"{score.low:.2f}-{score.high:.2f}", *controls, f"{score.precision:.2f}",
-            f"{score.recall:.2f}",
-        )  # fmt: skip
-    return table
-
-
-def _control(
-    controls: Mapping[str, Mapping[str, NeuronScore]], name: str, score: NeuronScore
-) -> str:
-    return f"{controls[name][score.feature].f1:.2f}" if name in controls else "-"
-
-
-def _probe_table(probes: list[StoredProbe]) -> Table:
-    table = Table("id", "feature", "site", box=None)
-    for name in ("k", "F1", "precision", "recall", "balanced acc."):
-        table.add_column(name, justify="right")
-    for each in probes:
-        scores: dict[str, Any] = dict(each.scores)
-        numbers = (scores.get(n) for n in ("f1", "precision", "recall", "balanced_accuracy"))
-        cells = ("-" if number is None else f"{number:.3f}" for number in numbers)
-        table.add_row(each.id, each.feature, each.site, str(each.k), *cells)
-    return table
+        picture_kind(plot)

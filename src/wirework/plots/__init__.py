@@ -13,6 +13,7 @@ from wirework.plots.probing import draw_neuron as draw_neuron
 from wirework.plots.size_loss import SizeLoss as SizeLoss
 from wirework.plots.size_loss import draw_size_loss as draw_size_loss
 from wirework.plots.size_loss import draw_size_loss_grid as draw_size_loss_grid
+from wirework.plots.style import picture_kind as picture_kind
 from wirework.plots.task_bars import Bar as Bar
 from wirework.plots.task_bars import draw_task_bars as draw_task_bars
 from wirework.plots.training import draw_training as draw_training

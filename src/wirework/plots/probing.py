@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,16 @@ MOST_FEATURES = 40
 """Rows of the heat map; more could not be read."""
 
 _DARK = 0.6
+_COLUMNS = 3
+_LEVEL_SITES = 4
+"""More names of sites than these are slanted."""
+
+_APART = 3
 _NAMED = 28
 """Letters of a feature's name that fit beside a map."""
 
-_LONGEST_TOKEN = 18
+_LONGEST_TOKEN, _LONGEST_BEFORE = 18, 60
+_BLANKS = re.compile(" {2,}")
 
 
 @dataclass(frozen=True)
@@ -46,39 +53,57 @@ class TopToken:
 
 def draw_f1_by_site(
     sites: Sequence[str],
-    lines: Mapping[str, F1Line],
+    panels: Mapping[str, Mapping[str, F1Line]],
     path: Path,
     *,
-    control: float | None = None,
-    title: str = "",
+    controls: Mapping[str, float] | None = None,
+    control: str = "shuffled labels",
 ) -> None:
-    """A line for every key, such as `k = 4`, over sites in the order of the layers.
+    """A panel for every feature; in it a line for every key, such as `k = 4`, over sites in the
+    order of the layers.
 
-    `control`: the F1 of a control, such as shuffled labels, to mark.
+    `controls`: the F1 of a control for every feature, to mark; `control`: its name.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(5.0, 2.2 + 0.55 * len(sites)), 4.2), layout="constrained")
-    axes = figure.subplots()
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    slanted = len(sites) > _LEVEL_SITES
+    width = columns * max(2.6, 0.8 + 0.55 * len(sites)) + 1.6
+    figure = Figure(figsize=(width, 0.6 + rows * (3.4 if slanted else 3.0)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     places = np.arange(len(sites))
-    for index, (name, line) in enumerate(lines.items()):
-        if line.low is not None and line.high is not None:
-            axes.fill_between(places, line.low, line.high, color=colour(index), alpha=0.15, lw=0)
-        axes.plot(
-            places, line.f1, color=colour(index), ls=dash(index), marker=marker(index), ms=5,
-            lw=1.8, label=name, clip_on=False, zorder=3,
-        )  # fmt: skip
-    if control is not None:
-        axes.axhline(control, color="#333333", lw=0.9, ls=":", label="shuffled labels")
-    axes.set_xticks(places, sites, fontsize=8, rotation=30 if len(sites) > 4 else 0,
-                    ha="right" if len(sites) > 4 else "center")  # fmt: skip
-    axes.set_xlim(-0.3, len(sites) - 0.7)
-    axes.set_ylim(0, 1)
-    axes.set(ylabel="F1 on held-out documents")
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.grid(alpha=0.25)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+        for index, (name, line) in enumerate(lines.items()):
+            _line(axes, places, line, index, name)
+        if controls is not None:
+            axes.axhline(controls[title], color="#333333", lw=0.9, ls=":", label=control)
+        axes.set_title(_short(title), fontsize=10, loc="left")
+        axes.grid(alpha=0.25)
+        axes.set_xticks(places, sites, fontsize=8, rotation=30 if slanted else 0,
+                        ha="right" if slanted else "center")  # fmt: skip
+        axes.set_xlim(-0.3, len(sites) - 0.7)
+        axes.set_ylim(0, 1.02)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    for axes in grid[: len(panels)][-columns:]:
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in grid[::columns]:
+        axes.set_ylabel("F1 on held-out documents", fontsize=9)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False,
+                  fontsize=9)  # fmt: skip
     save_figure(figure, path)
+
+
+def _line(axes: Axes, places: NDArray[np.int64], line: F1Line, index: int, name: str) -> None:
+    # Lines of one panel stand a little apart, so that their bars can be told.
+    x = places + 0.06 * (index % _APART - _APART // 2)
+    f1, shade = np.asarray(line.f1, dtype=float), colour(index)
+    if line.low is not None and line.high is not None:
+        ends = np.maximum(0, [f1 - line.low, line.high - f1])
+        axes.errorbar(x, f1, yerr=ends, ls="", color=shade, elinewidth=1.2, capsize=2.5, zorder=2)
+    axes.plot(x, f1, color=shade, ls=dash(index), marker=marker(index), ms=5, lw=1.6, label=name,
+              clip_on=False, zorder=3)  # fmt: skip
 
 
 def draw_feature_map(
@@ -87,22 +112,30 @@ def draw_feature_map(
     f1: ArrayLike,
     path: Path,
     *,
+    controls: Mapping[str, ArrayLike] | None = None,
     most: int = MOST_FEATURES,
 ) -> None:
     """`f1` (features, sites): the best single neuron's; NaN is left blank.
 
-    Features stand in the order of their best F1; where there are more than `most`, only the best
-    of them are shown, and the heading says so.
+    `controls`: names of controls and their F1 (features), in columns of their own. Features stand
+    in the order of how far their best F1 is above their highest control, below a row with the mean
+    of all of them; where there are more than `most`, only the first of them are shown, and the
+    foot says so.
     """
     from matplotlib.figure import Figure
 
-    values = np.asarray(f1, dtype=float)
-    assert values.shape == (len(features), len(sites))
-    order = np.argsort(-np.nan_to_num(values, nan=-1.0).max(1), kind="stable")[:most]
-    values = values[order]
-    names = [_short(features[i]) for i in order]
+    own = np.asarray(f1, dtype=float)
+    assert own.shape == (len(features), len(sites))
+    more = [np.asarray(values, dtype=float)[:, None] for values in (controls or {}).values()]
+    every = np.hstack([own, *more])
+    beaten = np.hstack([np.zeros((len(own), 1)), *more]).max(1)
+    lead = np.nan_to_num(own, nan=-1.0).max(1) - beaten
+    order = np.argsort(-lead, kind="stable")[:most]
+    values = np.vstack([_means(every), every[order]])
+    names = [f"mean of {len(features)}", *(_short(features[i]) for i in order)]
+    heads = [*sites, *(controls or {})]
     figure = Figure(
-        figsize=(3.4 + 0.62 * len(sites), 1.4 + 0.22 * len(names)), layout="constrained"
+        figsize=(3.6 + 0.62 * len(heads), 1.8 + 0.22 * len(names)), layout="constrained"
     )
     axes = figure.subplots()
     image = axes.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -112,19 +145,33 @@ def draw_feature_map(
             column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7,
             color="white" if value > _DARK else "black",
         )  # fmt: skip
-    axes.set_xticks(range(len(sites)), sites, rotation=40, ha="left", fontsize=8)
+    axes.set_xticks(range(len(heads)), heads, rotation=40, ha="left", rotation_mode="anchor",
+                    fontsize=8)  # fmt: skip
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    axes.axhline(0.5, color="white", lw=4)
     for place in _layer_ends(sites):
         axes.axvline(place, color="white", lw=2)
-    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
+    if controls:
+        axes.axvline(len(sites) - 0.5, color="white", lw=6)
+    bar = figure.colorbar(image, ax=axes, pad=0.03, aspect=30, fraction=0.06)
     bar.set_label("F1 of the best neuron on held-out documents (cells: %)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     if len(order) < len(features):
-        axes.set_xlabel(f"the {len(order)} best of {len(features)} features", fontsize=8)
+        what = "furthest above their controls" if controls else "best"
+        axes.set_xlabel(f"the {len(order)} {what} of {len(features)} features", fontsize=8)
     save_figure(figure, path)
+
+
+def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the columns, without NaN; NaN for a column of nothing else."""
+    known = ~np.isnan(values)
+    total, count = np.where(known, values, 0).sum(0), known.sum(0)
+    means: NDArray[np.float64] = np.full(len(count), np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def draw_neuron(
@@ -137,12 +184,13 @@ def draw_neuron(
     threshold: float | None = None,
     tokens: Sequence[TopToken] = (),
     off: bool = False,
+    control: float | None = None,
 ) -> None:
     """Activations (n) of a neuron at tokens with and without a feature, `positive` (n).
 
     How often each value is seen in either class; precision against recall when it alone decides;
     and `tokens` as text. `threshold`: the activation at which a probe says yes. `off`: the neuron
-    is low for the feature.
+    is low for the feature. `control`: F1 of a probe on the same neuron for shuffled labels.
     """
     from matplotlib.figure import Figure
 
@@ -155,7 +203,8 @@ def draw_neuron(
     grid = figure.add_gridspec(rows, 2, height_ratios=ratios)
     _histogram(figure.add_subplot(grid[0, 0]), x, y, feature, threshold)
     _precision_recall(figure.add_subplot(grid[0, 1]), -x if off else x, y,
-                      None if threshold is None else -threshold if off else threshold)  # fmt: skip
+                      None if threshold is None else -threshold if off else threshold,
+                      control)  # fmt: skip
     if tokens:
         _top_tokens(figure.add_subplot(grid[1, :]), tokens, feature, off)
     figure.suptitle(f"{neuron} and {feature}", fontsize=11, x=0.01, ha="left")
@@ -202,7 +251,11 @@ def _histogram(
 
 
 def _precision_recall(
-    axes: Axes, scores: NDArray[np.float64], y: NDArray[np.bool_], threshold: float | None
+    axes: Axes,
+    scores: NDArray[np.float64],
+    y: NDArray[np.bool_],
+    threshold: float | None,
+    control: float | None,
 ) -> None:
     precision, recall = precision_recall(scores, y)
     axes.step(recall, precision, where="post", color=colour(0), lw=1.8)
@@ -214,6 +267,8 @@ def _precision_recall(
         f1 = 2 * hits / (said.sum() + y.sum())
         axes.plot(*at, marker="o", ms=8, color=colour(1), ls="", clip_on=False, zorder=4,
                   label=f"the probe: F1 {f1:.2f}")  # fmt: skip
+    if control is not None:
+        axes.plot([], [], ls="", label=f"labels shuffled: F1 {control:.2f}")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="lower left")
     axes.grid(alpha=0.2)
@@ -229,8 +284,9 @@ def _top_tokens(axes: Axes, tokens: Sequence[TopToken], feature: str, off: bool)
     for row, found in enumerate(tokens):
         shade = colour(0 if found.positive else 1)
         said = f"has {_short(feature)}" if found.positive else "has it not"
-        _word(axes, 0.06, row, f"{found.value:.3g}", ha="right")
-        _word(axes, 0.7, row, _visible(found.before)[-70:], ha="right", color="#666666")
+        _word(axes, 0.05, row, f"{found.value:.3g}", ha="right")
+        before = _BLANKS.sub(" ", _visible(found.before))[-_LONGEST_BEFORE:]
+        _word(axes, 0.7, row, before, ha="right", color="#666666")
         token = _visible(found.token).replace(" ", "\N{MIDDLE DOT}")[:_LONGEST_TOKEN]
         _word(axes, 0.7, row, token, weight="bold", color=shade)
         _word(axes, 0.87, row, said, color=shade, family="sans-serif")

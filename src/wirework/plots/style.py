@@ -44,13 +44,8 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG or PNG, as the name ends; equal figures give equal bytes.
-
-    Raises `picture-format` for any other ending.
-    """
-    import matplotlib as mpl
-
+def picture_kind(path: Path) -> str:
+    """`svg` or `png`, as the name ends. Raises `picture-format` for any other ending."""
     kind = path.suffix.removeprefix(".").lower()
     if kind not in ("svg", "png"):
         raise WireworkError(
@@ -58,6 +53,14 @@ def save_figure(figure: Figure, path: Path) -> None:
             expected="a name that ends in .svg or .png", got=path.suffix or "no ending",
             hint=str(path.with_suffix(".svg")),
         )  # fmt: skip
+    return kind
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as its name ends; equal figures give equal bytes. Raises `picture-format`."""
+    import matplotlib as mpl
+
+    kind = picture_kind(path)
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with mpl.rc_context({"svg.hashsalt": "wirework", "svg.fonttype": "none"}):

@@ -30,6 +30,7 @@ from wirework.probing.activation_windows import (
     checked_rows,
     cut_windows,
 )
+from wirework.probing.checks import about
 
 PASS_BYTES = 1 << 28
 """What the recorded activations of one pass may take by default, float32."""
@@ -84,7 +85,7 @@ def collect(
     """
     stream = TokenStream.of(data)
     _require_own_tokenizer(data, source)
-    _require_known_tokens(stream, source)
+    _require_known_tokens(data, stream, source)
     everything = np.arange(len(stream.tokens), dtype=np.int64)
     wanted = everything if rows is None else np.unique(checked_rows(rows, len(everything)))
     overlap = source.context // 4 if overlap is None else overlap
@@ -112,7 +113,8 @@ def collect(
     with Interruptible() as asked, start("activations", manifest.n, progress.rows) as bar:
         for number in range(len(progress.ends), len(chunks)):
             before = progress.rows
-            values = _run_chunk(source, stream, chunks[number], wanted, manifest)
+            with about(str(files.path)):
+                values = _run_chunk(source, stream, chunks[number], wanted, manifest)
             progress = files.append(manifest, progress, values)
             bar.advance(progress.rows - before)
             if asked.requested and progress.rows < manifest.n:
@@ -324,14 +326,17 @@ def _require_own_tokenizer(data: Documents, source: Source) -> None:
         )  # fmt: skip
 
 
-def _require_known_tokens(stream: TokenStream, source: Source) -> None:
+def _require_known_tokens(data: Documents, stream: TokenStream, source: Source) -> None:
     if source.vocab_size is None or stream.tokens.max() < source.vocab_size:
         return
     i = int(np.flatnonzero(stream.tokens >= source.vocab_size)[0])
+    number = int(stream.document[i])
+    names = getattr(data, "documents", None)
+    document = number if names is None else repr(names[number])
     raise WireworkError(
         "token-unknown", f"the model has no token {stream.tokens[i]}",
         expected=f"ids 0 … {source.vocab_size - 1}",
-        got=f"{stream.tokens[i]} at place {stream.position[i]} of document {stream.document[i]}",
+        got=f"{stream.tokens[i]} at place {stream.position[i]} of document {document}",
         hint="encode the documents with the model's own tokenizer",
     )  # fmt: skip
 
@@ -341,7 +346,7 @@ def _require_room(manifest: Manifest, files: ActivationFolder, max_disk: int | N
     shape = f"{manifest.n} tokens x {manifest.row_bytes} bytes of {len(manifest.sites)} sites"
     if max_disk is not None and size > max_disk:
         raise WireworkError(
-            "disk-limit", f"the activations would take {size / 1e9:.3g} GB: {shape}",
+            "disk-limit", f"{files.path} would take {size / 1e9:.3g} GB: {shape}",
             expected=f"at most {max_disk / 1e9:.3g} GB ({max_disk} bytes)", got=f"{size} bytes",
             hint="fewer sites or rows, or a larger max_disk",
         )  # fmt: skip
@@ -352,7 +357,7 @@ def _require_room(manifest: Manifest, files: ActivationFolder, max_disk: int | N
     free = shutil.disk_usage(there).free
     if size - held > free:
         raise WireworkError(
-            "disk-too-small", f"the activations take {size / 1e9:.3g} GB: {shape}",
+            "disk-too-small", f"{files.path} would take {size / 1e9:.3g} GB: {shape}",
             expected=f"at most {free / 1e9:.3g} GB, what the disk has left",
             got=f"{size - held} bytes", hint="fewer sites or rows, or another disk",
         )  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wirework.probing.checks import check_k
 from wirework.probing.greedy import greedy_swap
 from wirework.probing.losses import Floats, Loss
 from wirework.probing.newton import Fit, Point, fit_ridge, newton_step
@@ -98,9 +99,10 @@ def best_subset(
 
     It ends when the gap is at most `gap`, after `time_limit` seconds or `max_nodes` nodes, and
     always gives the best that it has found; the first node is always done. `starts`: further
-    supports to begin with.
+    supports to begin with. Raises `probe-k-invalid`.
     """
-    assert 1 <= k <= X.shape[1] and gamma > 0 and gap >= 0, "k, gamma, gap"
+    assert gamma > 0 and gap >= 0, "gamma, gap"
+    check_k(k, X.shape[1])
     began = time.perf_counter()
     search = _Search(X, loss, k, gamma, gap)
     status: Status = "optimal"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,20 +19,32 @@ class DataTypeError(WireworkError, TypeError):
     """A sparse matrix or Python objects as activations: scikit-learn asks for a TypeError."""
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Errors of the block say in front what they are about, such as a feature and a site."""
+    try:
+        yield
+    except WireworkError as error:
+        raise WireworkError(
+            error.code, f"{what}: {error.message}",
+            expected=error.expected, got=error.got, hint=error.hint,
+        ) from None  # fmt: skip
+
+
 def check_data(estimator: Any, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """X (n, d), float64 or float32, and y (n), as scikit-learn reads them.
 
     Raises `probe-data-invalid` and `probe-not-finite`.
     """
     X, y = _validated(estimator, X, y=y, ensure_min_samples=2, **options)
-    _check_finite(X)
+    check_finite(X)
     return X, y
 
 
 def check_new_data(estimator: Any, X: Any) -> NDArray[Any]:
     """X (n, d) to predict from. Raises `probe-data-invalid` and `probe-not-finite`."""
     X = _validated(estimator, X, reset=False)
-    _check_finite(X)
+    check_finite(X)
     return np.asarray(X)
 
 
@@ -74,17 +89,27 @@ def check_classes(y: NDArray[Any], least: int) -> tuple[NDArray[Any], NDArray[np
             "probe-one-class",
             f"all {len(y)} labels are of one class",
             expected="rows of both classes",
-            got=f"only {classes[0]!r}",
+            got=f"only {classes[0]}",
         )
     if counts.min() < least:
         raise WireworkError(
             "probe-too-few",
-            f"the class {classes[counts.argmin()]!r} has too few rows",
+            f"the class {classes[counts.argmin()]} has too few rows",
             expected=f"at least {least} of each class",
             got=f"{counts.min()} of {len(y)} rows",
             hint="label more text, or lower min_class_size",
         )
     return classes, which == 1
+
+
+def require_neurons(site: str, neurons: Sequence[int], width: int) -> None:
+    """Raises `neuron-absent`."""
+    wrong = [neuron for neuron in neurons if not 0 <= neuron < width]
+    if wrong:
+        raise WireworkError(
+            "neuron-absent", f"{site} has no neuron {wrong[0]}",
+            expected=f"0 … {width - 1}", got=str(wrong[0]),
+        )  # fmt: skip
 
 
 def _validated(estimator: Any, X: Any, **options: Any) -> Any:
@@ -98,7 +123,19 @@ def _validated(estimator: Any, X: Any, **options: Any) -> Any:
         raise WireworkError("probe-data-invalid", str(error)) from error
 
 
-def _check_finite(X: NDArray[Any]) -> None:
+def check_k(k: Any, limit: int) -> None:
+    """Raises `probe-k-invalid`."""
+    if not isinstance(k, Integral) or not 1 <= int(k) <= limit:
+        raise WireworkError(
+            "probe-k-invalid",
+            f"a probe on {k} neurons cannot be fitted",
+            expected=f"1 <= k <= {limit}, the neurons that are searched",
+            got=f"k = {k}",
+        )
+
+
+def check_finite(X: NDArray[Any]) -> None:
+    """Raises `probe-not-finite`."""
     # A sum is finite where all terms are, or nearly always: the columns are looked at if not.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(X.sum()):

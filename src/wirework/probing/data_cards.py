@@ -60,8 +60,8 @@ def _measured(labelled: LabelledTokens, corpus: str) -> dict[str, dict[str, Any]
 
 
 def _shipped(feature_set: FeatureSet) -> dict[str, dict[str, Any]]:
-    rows = MEASURED.get(feature_set.name, {})
-    return {name: _rate(CORPUS, *row, DOCUMENTS, 0) for name, row in rows.items()}
+    sets = [MEASURED.get(name, {}) for name in feature_set.name.split("+")]
+    return {name: _rate(CORPUS, *row, DOCUMENTS, 0) for one in sets for name, row in one.items()}
 
 
 def _rate(

@@ -51,6 +51,7 @@ from wirework.core import Report, WireworkError
 from wirework.core.errors import unknown_choice
 from wirework.core.progress import StartProgress, silent
 from wirework.probing.activation_source import Ablatable
+from wirework.probing.checks import about, check_finite, require_neurons
 from wirework.probing.confounders import TextOf, confounders, explain_away, same_token
 from wirework.probing.feature import NO, YES
 from wirework.probing.iterative_pruning import SiteText, prune, rotate
@@ -92,8 +93,9 @@ def investigate(
     seen what is held out. `source`: the model, for ablation on `tokens` tokens, together with the
     neurons `ablated_with` of the site. `text_of`: the text of an id, for confounders of spelling.
 
-    Raises `feature-unknown`, `site-absent`, `neuron-absent`, `investigate-labels-few`,
-    `investigate-split-mismatch`, `activations-model-mismatch`, and what `split` and `ablate` do.
+    Raises `feature-unknown`, `site-absent`, `neuron-absent`, `probe-not-finite`, `rows-unknown`,
+    `investigate-labels-few`, `investigate-split-mismatch`, `activations-model-mismatch`, and what
+    `split` and `ablate` do. A neuron that never varies gets a report as any other.
     """
     site, index = _place(neuron, activations)
     _require_model(source, activations)
@@ -150,7 +152,10 @@ class _Subject:
         seed: int,
     ) -> _Subject:
         train, held = (activations.matrix(site, own) for own in (parts.train, parts.test))
-        _require_neurons(site, neurons, train.shape[1])
+        require_neurons(site, neurons, train.shape[1])
+        with about(site):
+            check_finite(train)
+            check_finite(held)
         means, active = train.mean(0, dtype=np.float64), np.ptp(train, 0) > 0
         scale = scale_of(train)
         train, held = (np.divide(x, scale, dtype=np.float32) for x in (train, held))
@@ -203,15 +208,6 @@ def _place(neuron: NeuronScore | tuple[str, int], activations: Matrices) -> tupl
     if site not in activations.sites:
         raise unknown_choice("site-absent", "site of these activations", site, activations.sites)
     return site, index
-
-
-def _require_neurons(site: str, neurons: list[int], width: int) -> None:
-    wrong = [neuron for neuron in neurons if not 0 <= neuron < width]
-    if wrong:
-        raise WireworkError(
-            "neuron-absent", f"{site} has no neuron {wrong[0]}",
-            expected=f"0 … {width - 1}", got=str(wrong[0]),
-        )  # fmt: skip
 
 
 def _require_labels(feature: str, parts: Parts, column: int, least: int) -> None:

@@ -49,6 +49,23 @@ class LabelledTokens:
     tokenizer: str = ""
     skipped: tuple[Skipped, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raises `labels-shape-wrong`, such as for labels of tokens that are not there."""
+        n, known = len(self.tokens), len(self.documents)
+        wrong = [x for x in ("document", "position") if getattr(self, x).shape != (n,)]
+        if self.labels.shape != (n, len(self.features)):
+            wrong.append("labels")
+        if not wrong and n and not 0 <= self.document.min() <= self.document.max() < known:
+            wrong.append("document")
+        if wrong:
+            raise WireworkError(
+                "labels-shape-wrong",
+                f"{', '.join(wrong)} of {self.feature_set!r} do not fit its tokens",
+                expected=f"{n} tokens of {known} documents, {len(self.features)} features",
+                got=f"labels {self.labels.shape}, document {self.document.shape}, "
+                f"position {self.position.shape}",
+            )
+
     def __len__(self) -> int:
         return len(self.tokens)
 

@@ -185,7 +185,8 @@ class _Effects:
         own, random = changes[0], changes[1:]
         yes, no, shuffled = self._yes, self._no, self._shuffled
         beside = random.mean(0) if len(random) else np.full(len(own), np.nan)
-        columns = [own * yes, yes, own * no, no, beside * yes, beside * no, own * shuffled]
+        columns = [own * yes, yes, own * no, no, beside * yes, beside * no, own * shuffled,
+                   shuffled]  # fmt: skip
         sums = np.zeros((self._parts.documents, len(columns)))
         np.add.at(sums, self._document, np.stack(columns, 1).astype(np.float64))
         plans = {
@@ -193,7 +194,7 @@ class _Effects:
             "loss_negative": (2, 3, None, None),
             "loss_positive_random": (4, 1, None, None),
             "loss_negative_random": (5, 3, None, None),
-            "loss_positive_shuffled": (6, 1, None, None),
+            "loss_positive_shuffled": (6, 7, None, None),
             "loss_specific": (0, 1, 2, 3),
             "loss_beyond_random": (0, 1, 4, 1),
         }

@@ -7,22 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from wirework.probing.branch_and_bound import Certificate
-from wirework.probing.checks import check_classes, check_constant, check_data, check_new_data
+from wirework.probing.checks import check_classes, check_data
+from wirework.probing.estimator import SparseEstimator
 from wirework.probing.losses import Floats, Logistic, balanced_weights, make_loss
-from wirework.probing.newton import fit_ridge
-from wirework.probing.rankings import RANKINGS, best, ranking
-from wirework.probing.selection import (
-    SEARCHES,
-    Convergence,
-    check_options,
-    published_scale,
-    select,
-)
+from wirework.probing.rankings import RANKINGS, ranking
+from wirework.probing.selection import SEARCHES, check_options
 
 METHODS: tuple[str, ...] = RANKINGS + SEARCHES
 
@@ -31,7 +23,7 @@ def _is_logistic(probe: SparseProbe) -> bool:
     return probe.refit is not None or probe.loss == "logistic"
 
 
-class SparseProbe(ClassifierMixin, BaseEstimator):
+class SparseProbe(ClassifierMixin, SparseEstimator):
     """min over w, b: sum_i c_i l(y_i, x_i.w + b) + |w|^2 / (2 gamma), at most k weights not zero.
 
     `sparse_probing.md §1`. Two classes; the second of `classes_` is the positive one.
@@ -70,13 +62,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
     """
 
     classes_: NDArray[Any]
-    neurons_: NDArray[np.int64]
-    weights_: Floats
-    directions_: NDArray[np.int64]
-    coef_: Floats
     intercept_: Floats
-    certificate_: Certificate | None
-    convergence_: Convergence
 
     def __init__(
         self,
@@ -127,10 +113,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         data, labels = check_data(self, X, y)
         self.classes_, positive = check_classes(labels, self.min_class_size)
         options = check_options(self, METHODS, *data.shape)
-        if not self.allow_constant:
-            check_constant(data)
-        divisors = published_scale(data) if self.scale else np.ones(data.shape[1], data.dtype)
-        scaled = data / divisors
         c = balanced_weights(positive) if self.balanced else np.ones(len(positive))
         y_signed = np.where(positive, 1.0, -1.0)
         loss, logistic = make_loss(self.loss, y_signed, c), Logistic(y_signed, c)
@@ -138,27 +120,15 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         def rank(X: NDArray[Any], method: str) -> Floats:
             return ranking(X, positive, method, seed=self.seed)
 
-        neurons, self.certificate_ = select(
-            scaled, loss, logistic, rank, "mean_difference", options
+        intercept = self._fit_neurons(
+            data, (loss, logistic), logistic, rank, "mean_difference", options
         )
-        chosen = np.asarray(scaled[:, neurons], dtype=np.float64)
-        final, gamma = (loss, options.gamma) if self.refit is None else (logistic, self.refit)
-        fit = fit_ridge(chosen, final, gamma, tolerance=self.tolerance)
-        self.convergence_ = Convergence.of(fit)
-        order = best(np.abs(fit.w), len(neurons))
-        self.neurons_ = neurons[order]
-        self.weights_ = fit.w[order] / divisors[self.neurons_]
-        self.directions_ = np.sign(self.weights_).astype(np.int64)
-        self.coef_ = np.zeros((1, data.shape[1]))
-        self.coef_[0, self.neurons_] = self.weights_
-        self.intercept_ = np.array([fit.b])
+        self.coef_, self.intercept_ = self.coef_[None], np.array([intercept])
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """x.w + b (n): not negative where the positive class is likelier."""
-        check_is_fitted(self)
-        chosen = check_new_data(self, X)[:, self.neurons_]
-        scores: Floats = chosen @ self.weights_ + self.intercept_[0]
+        scores: Floats = self._weighted(X) + self.intercept_[0]
         return scores
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -10,22 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wirework.core import WireworkError
 from wirework.core.progress import StartProgress, silent
 from wirework.data import CorpusConfig, Document, Tokenizer, read_documents
-from wirework.probing.activation_source import Ablatable, Source, WireworkSource
+from wirework.probing.activation_source import Ablatable, WireworkSource, absent_site
 from wirework.probing.activation_store import Activations, collect
+from wirework.probing.checks import about, require_neurons
 from wirework.probing.feature import YES, FeatureSet, Integers
 from wirework.probing.hugging_face_source import load_hugging_face
 from wirework.probing.label_tokens import Cut, checked_cut, label_tokens, tokenizer_cut
 from wirework.probing.labelled import LabelledTokens
 from wirework.probing.one_neuron import balanced_accuracy_of, confusion, f1_of
-from wirework.probing.probe import SparseProbe
+from wirework.probing.probe import METHODS, SparseProbe
 from wirework.probing.sampling import sample_rows
+from wirework.probing.selection import check_options
+from wirework.probing.split_tokens import Parts
 from wirework.probing.stored_probe import StoredProbe
 from wirework.training import load_checkpoint
 
 HUGGING_FACE = "hf:"
+_ROWS = 1000
+"""Any number of rows: the options do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,34 @@ class ProbedModel:
             return found["input_ids"], found["offset_mapping"]
 
         return cls(source, cut)
+
+    def sites(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Sites by name, or by an ending such as `mlp.neuron` for all that end so.
+
+        Raises `site-absent`.
+        """
+        known = self.source.sites()
+        found: list[str] = []
+        for name in wanted:
+            matching = [site for site in known if site == name or site.endswith(f".{name}")]
+            if not matching:
+                raise absent_site(name, known)
+            found += matching
+        return tuple(dict.fromkeys(found))
+
+    def require_neuron(self, site: str, index: int) -> None:
+        """Raises `site-absent`, `neuron-absent`."""
+        require_neurons(site, [index], self.source.width(site))
+
+    def require_fit(self, probes: Sequence[SparseProbe], sites: Sequence[str]) -> None:
+        """Tell before any work what their options would make `fit` raise at one of the sites.
+
+        Raises `probe-method-unknown`, `probe-k-invalid`, `probe-option-invalid`.
+        """
+        for site in sites:
+            with about(site):
+                for probe in probes:
+                    check_options(probe, METHODS, _ROWS, self.source.width(site))
 
     @property
     def text_of(self) -> Callable[[int], str] | None:
@@ -88,11 +120,10 @@ class ProbedModel:
     ) -> Activations:
         """Activations of at most so many tokens, drawn evenly but for the first of a document.
 
-        `sites`: names, or endings such as `mlp.neuron` for all that end so. `options`, and what is
-        raised: see `collect`; also `site-absent`.
+        `sites`: as `ProbedModel.sites` reads them. `options`, and what is raised: see `collect`.
         """
         return collect(
-            self.source, labelled, _named(self.source, sites), folder,
+            self.source, labelled, self.sites(sites), folder,
             rows=drawn_rows(labelled, tokens, seed), **options,
         )  # fmt: skip
 
@@ -118,8 +149,9 @@ def fit_probe(
     """Fit a probe on training documents and score it on the others.
 
     Rows are drawn as `sample_rows` does, among those that have activations, so that base rates are
-    alike for all features; `least` positives in training text. `scores`: `f1`, `precision`,
-    `recall`, `balanced_accuracy`, `base_rate` on test rows, `train_f1`. Raises what `sample_rows`,
+    alike for all features; `least` positives in training text. `scores`: `f1` with `f1_low` and
+    `f1_high` (95%, test documents drawn with replacement), `precision`, `recall`,
+    `balanced_accuracy`, `base_rate` on test rows, `train_f1`. Raises what `sample_rows`,
     `LabelledTokens.split` and `SparseProbe.fit` raise.
     """
     parts = labelled.split(seed, test)
@@ -133,9 +165,12 @@ def fit_probe(
             labelled, feature, size, least=at_least, among=part & stored, seed=seed
         )  # fmt: skip
         X, y = activations.matrix(site, rows), column[rows] == YES
-        if not counts:
-            fitted = probe.fit(X, y)
-        counts.append(confusion(fitted.decision_function(X) > 0, y))
+        with about(f"{feature!r} at {site}"):
+            if not counts:
+                fitted = probe.fit(X, y)
+            said = fitted.decision_function(X) > 0
+        counts.append(confusion(said, y))
+    low, high = Parts.of(labelled, rows, test, seed).interval(said, column[rows])
     hits, alarms, misses, _ = counts[1].tolist()
     return StoredProbe(
         feature=feature,
@@ -149,6 +184,8 @@ def fit_probe(
         method=f"{probe.method}, k={probe.k}",
         scores={
             "f1": float(f1_of(counts[1])),
+            "f1_low": low,
+            "f1_high": high,
             "precision": hits / (hits + alarms) if hits + alarms else 0.0,
             "recall": hits / (hits + misses),
             "balanced_accuracy": float(balanced_accuracy_of(counts[1])),
@@ -156,16 +193,3 @@ def fit_probe(
             "train_f1": float(f1_of(counts[0])),
         },
     )
-
-
-def _named(source: Source, wanted: Sequence[str]) -> tuple[str, ...]:
-    found = []
-    for name in wanted:
-        matching = [s for s in source.sites() if s == name or s.endswith(f".{name}")]
-        if not matching:
-            raise WireworkError(
-                "site-absent", f"the model has no site {name!r}",
-                expected=", ".join(source.sites()[:12]), got=name,
-            )  # fmt: skip
-        found += matching
-    return tuple(dict.fromkeys(found))

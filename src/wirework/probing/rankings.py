@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from wirework.core.errors import unknown_choice
+from wirework.probing.checks import check_classes, check_finite
 from wirework.probing.losses import Floats
 
 RANKINGS: tuple[str, ...] = (
@@ -33,9 +34,11 @@ def ranking(X: NDArray[Any], y: NDArray[Any], method: str, *, seed: int = 0) -> 
     by liblinear on centred X. `linear_svm`: |weight|, hinge loss, C = 1. Neurons whose weight is
     zero come after the others, by their mean difference. `random`: a permutation.
     The best threshold is not asked for: a neuron that is off for the label scores as one that is
-    on. Raises `probe-ranking-unknown`.
+    on. Raises `probe-ranking-unknown`, `probe-not-finite`, `probe-labels-invalid`,
+    `probe-one-class`.
     """
-    y = np.asarray(y, dtype=bool)
+    check_finite(X)
+    y = check_classes(np.asarray(y), 1)[1]
     if method == "mean_difference":
         return mean_difference(X, y)
     if method == "f_statistic":
@@ -57,8 +60,9 @@ def ranking(X: NDArray[Any], y: NDArray[Any], method: str, *, seed: int = 0) -> 
 def regression_ranking(X: NDArray[Any], y: Floats, method: str, *, seed: int = 0) -> Floats:
     """Scores (d) of neurons for a target y (n) that is a number; higher = better.
 
-    `method`: one of REGRESSION_RANKINGS. Raises `probe-ranking-unknown`.
+    `method`: one of REGRESSION_RANKINGS. Raises `probe-ranking-unknown`, `probe-not-finite`.
     """
+    check_finite(X)
     if method == "f_statistic":
         scores = f_regression(X, y, force_finite=True)[0]
         return np.asarray(scores, dtype=np.float64)

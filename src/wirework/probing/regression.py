@@ -6,27 +6,19 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import RegressorMixin
 
 from wirework.core import WireworkError
-from wirework.probing.branch_and_bound import Certificate
-from wirework.probing.checks import check_constant, check_data, check_new_data
+from wirework.probing.checks import check_data
+from wirework.probing.estimator import SparseEstimator
 from wirework.probing.losses import Floats, Squared
-from wirework.probing.newton import fit_ridge
-from wirework.probing.rankings import REGRESSION_RANKINGS, best, regression_ranking
-from wirework.probing.selection import (
-    SEARCHES,
-    Convergence,
-    check_options,
-    published_scale,
-    select,
-)
+from wirework.probing.rankings import REGRESSION_RANKINGS, regression_ranking
+from wirework.probing.selection import SEARCHES, check_options
 
 REGRESSION_METHODS: tuple[str, ...] = REGRESSION_RANKINGS + SEARCHES
 
 
-class SparseProbeRegressor(RegressorMixin, BaseEstimator):
+class SparseProbeRegressor(RegressorMixin, SparseEstimator):
     """min over w, b: sum_i (y_i - x_i.w - b)^2 / 2 + |w|^2 / (2 gamma), at most k weights not zero.
 
     `sparse_probing.md §1.1`, §1.6. The target is brought to mean 0 and standard deviation 1 for
@@ -40,13 +32,7 @@ class SparseProbeRegressor(RegressorMixin, BaseEstimator):
     `fit` raises the errors of `SparseProbe.fit`, `probe-target-constant` for the labels' ones.
     """
 
-    neurons_: NDArray[np.int64]
-    weights_: Floats
-    directions_: NDArray[np.int64]
-    coef_: Floats
     intercept_: float
-    certificate_: Certificate | None
-    convergence_: Convergence
 
     def __init__(
         self,
@@ -89,8 +75,6 @@ class SparseProbeRegressor(RegressorMixin, BaseEstimator):
         data, raw = check_data(self, X, y, y_numeric=True)
         target = np.asarray(raw, dtype=np.float64)
         options = check_options(self, REGRESSION_METHODS, *data.shape)
-        if not self.allow_constant:
-            check_constant(data)
         mean, spread = float(target.mean()), float(target.std())
         if spread == 0:
             raise WireworkError(
@@ -100,30 +84,18 @@ class SparseProbeRegressor(RegressorMixin, BaseEstimator):
                 got=str(target[0]),
             )
         target = (target - mean) / spread
-        divisors = published_scale(data) if self.scale else np.ones(data.shape[1], data.dtype)
-        scaled = data / divisors
         loss = Squared(target, np.ones(len(target)))
 
         def rank(X: NDArray[Any], method: str) -> Floats:
             return regression_ranking(X, target, method, seed=self.seed)
 
-        neurons, self.certificate_ = select(scaled, loss, loss, rank, "f_statistic", options)
-        chosen = np.asarray(scaled[:, neurons], dtype=np.float64)
-        gamma = options.gamma if self.refit is None else self.refit
-        fit = fit_ridge(chosen, loss, gamma, tolerance=self.tolerance)
-        self.convergence_ = Convergence.of(fit)
-        order = best(np.abs(fit.w), len(neurons))
-        self.neurons_ = neurons[order]
-        self.weights_ = fit.w[order] / divisors[self.neurons_] * spread
-        self.directions_ = np.sign(self.weights_).astype(np.int64)
-        self.coef_ = np.zeros(data.shape[1])
-        self.coef_[self.neurons_] = self.weights_
-        self.intercept_ = fit.b * spread + mean
+        intercept = self._fit_neurons(
+            data, (loss, loss), loss, rank, "f_statistic", options, spread
+        )
+        self.intercept_ = intercept + mean
         return self
 
     def predict(self, X: ArrayLike) -> Floats:
         """x.w + b (n)."""
-        check_is_fitted(self)
-        chosen = check_new_data(self, X)[:, self.neurons_]
-        found: Floats = chosen @ self.weights_ + self.intercept_
+        found: Floats = self._weighted(X) + self.intercept_
         return found

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from wirework.core import WireworkError
 from wirework.core.progress import StartProgress, silent
+from wirework.probing.activation_windows import checked_rows
+from wirework.probing.checks import about, check_finite
 from wirework.probing.feature import NO, NOT_ASKED, YES
 from wirework.probing.labelled import LabelledTokens
 from wirework.probing.one_neuron import (
@@ -53,7 +55,7 @@ class InMemory:
         values = self.arrays[site]
         if rows is None:
             return values.astype(np.float32)
-        return values[rows].astype(np.float32, copy=False)
+        return values[checked_rows(rows, len(values))].astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,10 @@ def scan(
     documents, which no choice has seen.
 
     `rows`: tokens of `labelled` that have activations; all where None. `least`: positives and
-    negatives that a feature must have in training and in test text each. Raises
-    `probe-control-unknown`, `scan-without-features` and what `LabelledTokens.split` raises.
+    negatives that a feature must have in training and in test text each. Neurons with one value
+    at all training tokens are not chosen before others. Raises `probe-control-unknown`,
+    `scan-without-features`, `probe-not-finite`, `rows-unknown` and what `LabelledTokens.split`
+    raises.
     """
     for control in controls:
         if control not in CONTROLS:
@@ -143,6 +147,9 @@ def scan(
     with start("scan", len(activations.sites)) as progress:
         for site in activations.sites:
             train, held = (activations.matrix(site, own) for own in (parts.train, parts.test))
+            with about(site):
+                check_finite(train)
+                check_finite(held)
             search = _Search(site, train, held, parts, refits, seed)
             found[""].append(search.best(columns, parts.labels))
             if "shuffled" in controls:
@@ -170,13 +177,15 @@ def _enough(
 ) -> tuple[list[int], dict[str, tuple[int, int]]]:
     """Columns of features with enough positives and negatives; the others' positives."""
     rare = [np.minimum((x == YES).sum(0), (x == NO).sum(0)) for x in parts.labels]
-    enough = np.minimum(*rare) >= max(1, least)
+    both = np.minimum(*rare)
+    enough = both >= max(1, least)
     if not enough.any():
+        most = f", of {labelled.features[int(both.argmax())].name!r}" if len(both) else ""
         raise WireworkError(
-            "scan-without-features", "no feature has enough labels to be scanned",
+            "scan-without-features",
+            f"no feature of {labelled.feature_set!r} has enough labels to be scanned",
             expected=f"{least} positives and {least} negatives in training and in test text each",
-            got=f"at most {int(np.minimum(*rare).max(initial=0))} of "
-            f"{len(labelled.features)} features",
+            got=f"at most {int(both.max(initial=0))}{most}, the most of {len(both)} features",
             hint="more documents, or a smaller `least`",
         )  # fmt: skip
     positives = [(x == YES).sum(0) for x in parts.labels]

@@ -16,6 +16,7 @@ from wirework.core import WireworkError
 from wirework.core.errors import unknown_choice
 from wirework.probing.adaptive import adaptive_path
 from wirework.probing.branch_and_bound import Certificate, best_subset
+from wirework.probing.checks import check_k
 from wirework.probing.greedy import greedy_swap
 from wirework.probing.losses import Floats, Loss
 from wirework.probing.newton import Fit
@@ -93,13 +94,8 @@ def check_options(estimator: Any, methods: tuple[str, ...], n: int, d: int) -> O
                 "probe-option-invalid", f"{name} cannot be {value!r}", expected=kind, got=str(value)
             )
     limit = d if p.filter_size is None else min(d, p.filter_size)
-    if not _is(_WHOLE, p.k) or (p.method != "dense" and p.k > limit):
-        raise WireworkError(
-            "probe-k-invalid",
-            f"a probe on {p.k} neurons cannot be fitted",
-            expected=f"1 <= k <= {limit}, the neurons that are searched",
-            got=f"k = {p.k}",
-        )
+    if p.method != "dense" or not _is(_WHOLE, p.k):
+        check_k(p.k, limit)
     return Options(
         p.k,
         p.method,

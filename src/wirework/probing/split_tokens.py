@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wirework.core import Measure
 from wirework.core.report import Better
+from wirework.probing.activation_windows import checked_rows
 from wirework.probing.feature import NO, NOT_ASKED, YES
 from wirework.probing.labelled import LabelledTokens
 from wirework.probing.one_neuron import f1_of
@@ -44,7 +45,9 @@ class Parts:
     def of(
         cls, labelled: LabelledTokens, rows: NDArray[np.int64] | None, test: float, seed: int
     ) -> Parts:
-        own = np.arange(len(labelled)) if rows is None else np.asarray(rows)
+        """Raises `rows-unknown` and what `LabelledTokens.split` raises."""
+        every = np.arange(len(labelled))
+        own = every if rows is None else checked_rows(rows, len(labelled))
         masks = [mask[own] for mask in labelled.split(seed, test)]
         train, held = (own[mask] for mask in masks)
         documents, document = np.unique(labelled.document[held], return_inverse=True)
