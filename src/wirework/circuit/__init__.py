@@ -16,3 +16,5 @@ from wirework.circuit.graph import off_path as off_path
 from wirework.circuit.graph import on_path as on_path
 from wirework.circuit.graph import sizes as sizes
 from wirework.circuit.graph import unlinked as unlinked
+from wirework.circuit.groups import Group as Group
+from wirework.circuit.groups import Groups as Groups
