@@ -27,7 +27,7 @@ HARMLESS_CALLS = {
     *("bool", "bytes", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"),
     *("enumerate", "len", "map", "max", "min", "range", "sorted", "sum", "zip"),
     *("array", "compile", "dtype", "field", "fields", "finfo", "fromkeys", "iinfo"),
-    *("log", "resolve", "split", "sqrt", "with_name"),
+    *("log", "resolve", "split", "sqrt", "tag", "with_name"),
     *("float32", "float64", "int32", "int64", "uint8", "uint64"),
 }
 """What a module may call while it is imported, besides classes: cheap, and without effect."""

@@ -61,7 +61,8 @@ class Visit:
     @property
     def fetched(self) -> list[str]:
         """Requests that leave the machine or read other files than the page itself."""
-        return [url for url in self.requests if url not in (self.page.url, "data:,")]
+        itself = self.page.url.partition("#")[0]
+        return [url for url in self.requests if url.partition("#")[0] not in (itself, "data:,")]
 
 
 @contextlib.contextmanager
@@ -71,8 +72,9 @@ def visit(
     *,
     size: tuple[int, int] = (1280, 800),
     scheme: Literal["light", "dark"] = "light",
+    fragment: str = "",
 ) -> Iterator[Visit]:
-    """Open a file in a context of its own and wait until its script has run."""
+    """Open a file, and a `#fragment` of it, in a context of its own; wait for its script."""
     width, height = size
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
@@ -82,8 +84,11 @@ def visit(
         page.set_default_timeout(10_000)
         found = Visit(page)
         found.listen()
-        page.goto(file.resolve().as_uri())
+        page.goto(file.resolve().as_uri() + fragment)
         page.wait_for_selector("html[data-ready]", state="attached")
+        if page.locator(".prompts").count():
+            # A page of one circuit is drawn before the circuit can run in it.
+            page.wait_for_selector("html[data-engine]", state="attached")
         # The drawing is laid out when the browser has told its width.
         page.wait_for_selector("svg.circuit[width]")
         yield found

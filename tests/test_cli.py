@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -101,6 +106,69 @@ def test_view_writes_a_page(circuit: Path, run: Path, tmp_path: Path) -> None:
     code, _, err = wirework("view", circuit, "--model", run, "--export", page)
     assert code == 0, err
     assert page.read_text().lower().startswith("<!doctype html>")
+
+
+def test_view_compares_two_and_shows_a_folder(circuit: Path, tmp_path: Path) -> None:
+    shutil.copy(circuit, tmp_path / "again.circuit")
+    both = tmp_path / "both.html"
+    code, _, err = wirework("view", circuit, "--with", tmp_path / "again.circuit", "--export", both)
+    assert code == 0 and "again" in both.read_text(), err
+    (tmp_path / "bad.circuit").write_text("no circuit")
+    page = tmp_path / "gallery.html"
+    code, out, err = wirework("view", "--gallery", tmp_path, "--export", page, "--json")
+    assert code == 0, err
+    value = json.loads(out)
+    assert value["circuits"] == 1 and list(value["damaged"]) == ["bad.circuit"]
+    assert len(list((tmp_path / "gallery-pages").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], "view-what"),
+        (["CIRCUIT", "--gallery", "."], "view-what"),
+        (["CIRCUIT", "--with", "CIRCUIT", "--model", "RUN"], "view-options"),
+        (["--gallery", ".", "--report", "x.json"], "view-options"),
+        (["--gallery", ".", "--with", "CIRCUIT"], "view-options"),
+        (["--gallery", "RUN"], "gallery-empty"),
+        (["CIRCUIT", "--with", "x.circuit"], "file-missing"),
+    ],
+)
+def test_view_tells_what_it_cannot_show(
+    circuit: Path, run: Path, words: list[str], code: str
+) -> None:
+    places = {"CIRCUIT": str(circuit), "RUN": str(run)}
+    found, _, err = wirework("view", *(_fill(word, places) for word in words))
+    assert found == 1 and f"error[{code}]" in err
+
+
+@pytest.mark.parametrize("words", [["CIRCUIT", "--model", "RUN"], ["--gallery", "FOLDER"]])
+def test_view_serves_until_it_is_interrupted(
+    circuit: Path, run: Path, tmp_path: Path, words: list[str]
+) -> None:
+    shutil.copy(circuit, tmp_path / "a b.circuit")
+    places = {"CIRCUIT": str(circuit), "RUN": str(run), "FOLDER": str(tmp_path)}
+    command = [sys.executable, "-m", "wirework", "view", "--no-open"]
+    command += [_fill(word, places) for word in words]
+    live = "--model" in words
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        assert p.stdout and p.stderr
+        address = p.stdout.readline().split()[0]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address), p.stderr.read()
+        page = httpx.get(address)
+        assert page.status_code == 200 and page.text.lower().startswith("<!doctype html>")
+        headers = {"Origin": address.rstrip("/")}
+        answer = httpx.post(address + "ask", json={"prompt": "x = 'a"}, headers=headers, timeout=60)
+        assert answer.status_code == (200 if live else 405)
+        if live:
+            assert len(answer.json()["top"]) == 8
+        else:
+            (link,) = re.findall(r'"href":"(/circuit/[\w.-]+)"', page.text)
+            circuit_page = httpx.get(address.rstrip("/") + link, timeout=60)
+            assert circuit_page.status_code == 200 and "a b.circuit" not in circuit_page.text
+        p.send_signal(signal.SIGINT)
+        assert p.wait(20) == 0
+        assert "Traceback" not in p.stderr.read()
 
 
 def test_tasks_can_be_listed_shown_and_checked(run: Path) -> None:

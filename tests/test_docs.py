@@ -16,7 +16,7 @@ from source_tree import ROOT, SourceTree
 from write_docs import PAGES
 
 COMMAND = re.compile(r"^[@\s]*(?:wirework|\$\(WIREWORK\)) (?P<words>[a-z].*)$", re.MULTILINE)
-GROUPS = {"bench", "tasks", "probe"}
+GROUPS = {"bench", "graph", "tasks", "probe"}
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(#[^)\s]*)?\)")
 
 

@@ -126,68 +126,34 @@ def test_tokens_and_answers_are_joined_by_the_counted_weights(
     assert links(content, "embedding") == {("tokens", name) for name in reads}
 
 
-def test_values_are_those_of_the_lone_circuit(
+def test_examples_are_pairs_of_the_task(circuit: Circuit, content: dict[str, Any]) -> None:
+    tokenizer = Tokenizer.from_json(circuit.tokenizer)
+    pairs = {pair.prompt: pair for pair in Task.from_json(circuit.task).report}
+    for example in content["examples"]:
+        pair = pairs[example["sides"][0]["text"]]
+        assert example["sides"][1]["text"] == pair.counterfactual
+        answers = (pair.answer, pair.counter_answer)
+        for row, side in enumerate(example["sides"]):
+            assert side["ids"] == tokenizer.encode(side["text"])
+            assert "".join(side["tokens"]) == side["text"]
+            assert (side["wants"], side["against"]) == (answers[row], answers[1 - row])
+
+
+def test_the_largest_values_are_those_of_the_lone_circuit(
     circuit: Circuit, content: dict[str, Any], encoded: EncodedTask
 ) -> None:
-    task = Task.from_json(circuit.task)
-    tokenizer = Tokenizer.from_json(circuit.tokenizer)
-    prompts = {pair.prompt: pair for pair in task.report}
-    count = len(encoded.report)
-    for example in content["examples"]:
-        for row, side in enumerate(example["sides"]):
-            text = "".join(side["tokens"])
-            pair = next(
-                p for p in prompts.values() if (p.prompt, p.counterfactual)[row] == text
-            )  # fmt: skip
-            ids = np.array([tokenizer.encode(text)])
-            trace = circuit.trace(ids, np.float64)
-            for node, values in zip(content["drawing"]["nodes"], side["values"], strict=True):
-                name = Node.parse(node["name"])
-                assert values == pytest.approx(trace.sites[name.site][0, :, name.index], rel=1e-3)
-            index = task.report.index(pair) + row * count
-            wanted, other = encoded.report.wanted[index], encoded.report.other[index]
-            margin = expected_margin(circuit, trace.logits[0], wanted, other, row)
-            assert side["margins"] == pytest.approx(margin, rel=2e-3, abs=1e-3)
-            assert side["wants"] == (pair.answer, pair.counter_answer)[row]
-
-
-def expected_margin(
-    circuit: Circuit, logits: Any, wanted: Any, other: Any, row: int
-) -> np.ndarray[Any, Any]:
-    answers = list(circuit.network.answers)
-    odds = [
-        np.exp(logits[:, [answers.index(token) for token in tokens if token >= 0]]).sum(axis=1)
-        for tokens in (wanted, other)
-    ]
-    scale, shift = circuit.calibration.scale, circuit.calibration.shift
-    margin: np.ndarray[Any, Any] = scale * np.log(odds[0] / odds[1]) + (shift, -shift)[row]
-    return margin
-
-
-def test_attention_stands_on_earlier_tokens_and_the_sink(content: dict[str, Any]) -> None:
-    assert content["heads"]
-    for example in content["examples"]:
-        for side in example["sides"]:
-            assert len(side["attention"]) == len(content["heads"])
-            for head in side["attention"]:
-                for t, (weights, sink) in enumerate(
-                    zip(head["weights"], head["sink"], strict=True)
-                ):
-                    assert len(weights) == t + 1
-                    assert sum(weights) + sink == pytest.approx(1, abs=2e-3)
+    trace = circuit.trace(encoded.report.tokens, np.float64)
+    seen = np.arange(encoded.report.tokens.shape[1]) <= encoded.report.last[:, None]
+    for node, largest in zip(content["drawing"]["nodes"], content["largest"], strict=True):
+        name = Node.parse(node["name"])
+        values = trace.sites[name.site][..., name.index][seen]
+        assert largest == pytest.approx(np.abs(values).max(), rel=1e-3)
 
 
 def test_examples_come_from_many_templates(circuit: Circuit, content: dict[str, Any]) -> None:
     available = {pair["template"] for pair in circuit.task["report"]}
     used = Counter(example["template"] for example in content["examples"])
     assert len(content["examples"]) == 6 and len(used) == min(6, len(available))
-    largest = max(
-        abs(value)
-        for example in content["examples"]
-        for side in example["sides"]
-        for value in side["values"][0]
-    )
-    assert content["largest"][0] == largest
     assert len(page_content(circuit, examples=1000)["examples"]) == len(circuit.task["report"])
     assert page_content(circuit, examples=0)["examples"] == []
     with pytest.raises(WireworkError) as found:
@@ -216,7 +182,8 @@ def test_unmeasured_figures_show_a_dash() -> None:
 def test_a_circuit_that_needs_its_model_has_prompts_but_no_values() -> None:
     content = page_content(random_circuit(22, runs_alone=False, ablation="resample"), examples=2)
     assert "resample" in content["silent"]
-    assert all(set(s) == {"tokens", "wants", "against"} for s in content["examples"][0]["sides"])
+    sides = content["examples"][0]["sides"]
+    assert sides[0]["tokens"] and set(content["largest"]) == {0} and content["program"] is None
 
 
 def test_a_report_shows_bars_passed_and_missed(circuit: Circuit) -> None:
@@ -244,7 +211,7 @@ def evidence_of(name: str, **changes: Any) -> dict[str, Any]:
 
 def test_evidence_is_cut_to_what_stands_around_the_peak(circuit: Circuit) -> None:
     name = nodes_at(circuit, "mlp.neuron")[0]
-    shown = page_content(circuit, evidence=evidence_of(name), examples=0)["evidence"][name]
+    shown = page_content(circuit, evidence=evidence_of(name), examples=0)["evidence"]["nodes"][name]
     (example,) = shown["top"]
     assert example["tokens"][example["position"]] == "t30" and example["cut"] == [True, True]
     assert len(example["values"]) == len(example["tokens"]) < 30
@@ -254,7 +221,7 @@ def test_evidence_is_cut_to_what_stands_around_the_peak(circuit: Circuit) -> Non
     ("evidence", "code"),
     [
         ({}, "evidence-malformed"),
-        ({"version": 4, "nodes": {}}, "evidence-malformed"),
+        ({"version": 5, "nodes": {}}, "evidence-malformed"),
         (evidence_of("final:0", position=60), "evidence-malformed"),
         (evidence_of("final:0", values=[1.0]), "evidence-malformed"),
         (evidence_of("final:0", tokens=None), "evidence-malformed"),

@@ -24,7 +24,8 @@ def drawings(draw: st.DrawFn) -> tuple[list[Box], list[Line]]:
         taken = {wire for box in boxes if box.column == column for wire in box.wires}
         wire = draw(st.sampled_from([None, *({1, 2, 3} - taken)]))
         height = draw(st.floats(1, 60))
-        boxes.append(Box(column, height, frozenset() if wire is None else frozenset([wire])))
+        wires: frozenset[object] = frozenset() if wire is None else frozenset([wire])
+        boxes.append(Box(column, height, wires, draw(st.sampled_from([0.0, 0.0, 13.0]))))
     pairs = [
         (a, b)
         for a, b in combinations(sorted(range(len(boxes)), key=lambda i: columns[i]), 2)
@@ -34,7 +35,8 @@ def drawings(draw: st.DrawFn) -> tuple[list[Box], list[Line]]:
     lines = []
     for a, b in chosen:
         shared = sorted(boxes[a].wires & boxes[b].wires, key=str)
-        lines.append(Line(a, b, shared[0] if shared else None))
+        straight = not shared and draw(st.integers(0, 5)) == 0
+        lines.append(Line(a, b, shared[0] if shared else None, straight))
     return boxes, lines
 
 
@@ -51,13 +53,15 @@ def crossings(layout: Layout, lines: list[Line]) -> int:
 def test_points_of_a_column_keep_their_distance(drawing: tuple[list[Box], list[Line]]) -> None:
     boxes, lines = drawing
     layout = place(boxes, lines, bend_height=BEND)
-    heights = [box.height for box in boxes] + [BEND] * (len(layout.y) - len(boxes))
+    bends = len(layout.y) - len(boxes)
+    heights = [box.height for box in boxes] + [BEND] * bends
+    room = [box.below for box in boxes] + [0.0] * bends
     for column in set(layout.columns):
         here = [i for i, other in enumerate(layout.columns) if other == column]
         for above, below in pairwise(sorted(here, key=lambda i: layout.y[i])):
             distance = layout.y[below] - layout.y[above]
-            assert distance >= (heights[above] + heights[below]) / 2 - 1e-6
-    edges = [(y - h / 2, y + h / 2) for y, h in zip(layout.y, heights, strict=True)]
+            assert distance >= (heights[above] + heights[below]) / 2 + room[above] - 1e-6
+    edges = [(y - h / 2, y + h / 2 + r) for y, h, r in zip(layout.y, heights, room, strict=True)]
     assert min(low for low, _ in edges) == pytest.approx(0, abs=1e-6)
     assert max(high for _, high in edges) == pytest.approx(layout.height)
 
@@ -70,6 +74,9 @@ def test_routes_run_from_column_to_column(drawing: tuple[list[Box], list[Line]])
     for line, route in zip(lines, layout.routes, strict=True):
         assert (route[0], route[-1]) == (line.source, line.target)
         first, last = boxes[line.source].column, boxes[line.target].column
+        if line.direct:
+            assert route == [line.source, line.target]
+            continue
         assert [layout.columns[point] for point in route] == list(range(first, last + 1))
 
 

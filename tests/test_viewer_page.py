@@ -13,6 +13,8 @@ from viewer_circuits import quote_task, random_circuit
 from wirework.circuit import Circuit
 from wirework.core import WireworkError
 from wirework.viewer import export_page, page, render_page
+from wirework.viewer.comparison import comparison_page
+from wirework.viewer.gallery import Gallery
 
 FOLDER = Path(page.__file__).with_name("page")
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -43,14 +45,15 @@ def test_the_page_of_a_small_circuit_is_small(text: str) -> None:
     assert len(text.encode()) < 1_500_000
 
 
-def test_every_file_of_the_page_is_used_and_short(text: str) -> None:
+def test_every_file_of_the_pages_is_used_and_short(circuit: Circuit, text: str) -> None:
+    others = comparison_page(circuit, circuit, ("a", "b")) + Gallery(Path(), (), ()).page(str)
     files = sorted(FOLDER.iterdir())
     assert {file.suffix for file in files} == {".css", ".html", ".js"}
     for file in files:
         lines = file.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 400
         inner = [line for line in lines if not re.match(r"import|export|<|\{\{", line)]
-        assert "\n".join(inner[-3:]) in text, f"{file.name} is not on the page"
+        assert "\n".join(inner[-3:]) in text + others, f"{file.name} is on no page"
 
 
 def test_export_writes_the_page_and_nothing_else(

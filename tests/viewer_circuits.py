@@ -27,11 +27,18 @@ def quote_task(pairs: int = 12) -> Task:
 
 
 def random_circuit(
-    seed: int = 0, *, task: Task | None = None, keep: float = 0.35, layers: int = 2, **fields: Any
+    seed: int = 0,
+    *,
+    task: Task | None = None,
+    keep: float = 0.35,
+    layers: int = 2,
+    size: int = 1,
+    **fields: Any,
 ) -> Circuit:
     """A lone circuit of the nodes that lie on a path, out of a share `keep` drawn at random.
 
-    `fields` replace those of the circuit, such as `losses` or `runs_alone`.
+    `size`: how many times as wide the network is as our smallest one, in every place. `fields`
+    replace those of the circuit, such as `losses` or `runs_alone`.
     """
     random = np.random.default_rng(seed)
     task = task or quote_task()
@@ -39,7 +46,7 @@ def random_circuit(
     tokenizer = Tokenizer.train([*texts, *(pair.counterfactual for pair in task.report)], 420)
     encoded = task.encode(tokenizer, None)
     outputs = encoded.answer_tokens()
-    network = _network(random, tokenizer.vocab_size, layers)
+    network = _network(random, tokenizer.vocab_size, layers, size)
     prompts = tuple(int(token) for token in np.unique(encoded.report.tokens))
     kept = {
         site: tuple(int(i) for i in np.flatnonzero(random.random(network.width(site)) < keep))
@@ -68,26 +75,28 @@ def random_circuit(
     )
 
 
-def _network(random: np.random.Generator, vocabulary: int, layers: int) -> Network:
+def _network(random: np.random.Generator, vocabulary: int, layers: int, size: int) -> Network:
+    d, heads, neurons = D * size, HEADS * size, NEURONS * size
+
     def matrix(rows: int, cols: int, density: float = 0.13) -> SparseMatrix:
         dense = random.normal(0, 1, (rows, cols)) * (random.random((rows, cols)) < density)
         return SparseMatrix.from_dense(dense.astype(np.float32))
 
     def layer() -> Layer:
-        flat = HEADS * WIDTH
+        flat = heads * WIDTH
         return Layer(
-            attn_gain=np.ones(D), q=matrix(flat, D), k=matrix(flat, D), v=matrix(flat, D),
-            attn_out=matrix(D, flat), sink=random.normal(0, 1, HEADS),
-            mlp_gain=np.ones(D), mlp_in=matrix(NEURONS, D), mlp_out=matrix(D, NEURONS),
+            attn_gain=np.ones(d), q=matrix(flat, d), k=matrix(flat, d), v=matrix(flat, d),
+            attn_out=matrix(d, flat), sink=random.normal(0, 1, heads),
+            mlp_gain=np.ones(d), mlp_in=matrix(neurons, d), mlp_out=matrix(d, neurons),
         )  # fmt: skip
 
     return Network(
-        n_head=HEADS,
+        n_head=heads,
         d_head=WIDTH,
-        embedding=matrix(vocabulary, D, 0.3),
+        embedding=matrix(vocabulary, d, 0.3),
         layers=tuple(layer() for _ in range(layers)),
-        final_gain=np.ones(D),
-        unembedding=matrix(vocabulary, D, 0.4),
+        final_gain=np.ones(d),
+        unembedding=matrix(vocabulary, d, 0.4),
         topk={"attn.in": 12, "mlp.neuron": 24, "attn.q": 12, "attn.k": 12, "attn.v": 12},
     )
 

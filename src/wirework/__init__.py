@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wirework.training import train as train
     from wirework.validation import ValidationConfig as ValidationConfig
     from wirework.validation import validate as validate
+    from wirework.viewer import show as show
     from wirework.viewer import view as view
 
 _WHERE = {
@@ -56,6 +57,7 @@ _WHERE = {
     "task": ("tasks", "load_task"),
     "train": ("training", "train"),
     "validate": ("validation", "validate"),
+    "show": ("viewer", "show"),
     "view": ("viewer", "view"),
 }
 
@@ -77,6 +79,7 @@ __all__ = [
     "frontier",
     "load",
     "preset",
+    "show",
     "sweep",
     "take_circuit",
     "task",

@@ -8,17 +8,19 @@ from typing import Annotated
 import typer
 
 from wirework.cli.bench import bench
-from wirework.cli.circuits import discover, validate, view
+from wirework.cli.circuits import discover, validate
 from wirework.cli.convert import convert
 from wirework.cli.explain import explain
 from wirework.cli.frontier import frontier
 from wirework.cli.generate import generate
+from wirework.cli.graph import graph
 from wirework.cli.info import info
 from wirework.cli.probe import probe
 from wirework.cli.rankings import rankings
 from wirework.cli.sweep import sweep
 from wirework.cli.tasks import tasks
 from wirework.cli.train import train
+from wirework.cli.view import view
 
 app = typer.Typer(
     name="wirework",
@@ -53,3 +55,4 @@ for command in (
 app.add_typer(tasks, name="tasks")
 app.add_typer(probe, name="probe")
 app.add_typer(bench, name="bench")
+app.add_typer(graph, name="graph")

@@ -1,4 +1,4 @@
-"""`wirework discover | validate | view`."""
+"""`wirework discover | validate`."""
 
 from __future__ import annotations
 
@@ -171,47 +171,3 @@ def _times(seconds: Mapping[str, float]) -> str:
     total = sum(seconds.values())
     parts = ", ".join(f"{name} {time:.0f} s" for name, time in seconds.items())
     return f"about {total:.0f} s here: {parts}"
-
-
-def view(
-    circuit: CIRCUIT,
-    export: Annotated[
-        Path | None, typer.Option("--export", help="The HTML file to write (default: beside).")
-    ] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="A validation report.")] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Adds each node's strongest text examples.")
-    ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Pairs of the task to show.")] = 12,
-    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    as_json: JSON = False,
-) -> None:
-    """Draw a circuit as one HTML page that needs no network.
-
-    Example: wirework view quote.circuit --model runs/tiny --export quote.html
-    """
-    with session(as_json) as run:
-        from wirework.circuit import Circuit
-        from wirework.core import Report
-        from wirework.viewer import view as draw
-
-        found = Circuit.load(circuit)
-        evidence = None if model is None else _evidence(run, found, model)
-        loaded = None if report is None else Report.load(report)
-        page = export or circuit.with_suffix(".html")
-        draw(found, export=page, report=loaded, evidence=evidence, examples=examples)
-        run.show(f"{page}: {page.stat().st_size / 1e6:.2f} MB", {"page": str(page)})
-        if open_:
-            typer.launch(page.resolve().as_uri())
-
-
-def _evidence(run: Session, circuit: Circuit, model: str) -> dict[str, Any]:
-    from wirework.ablation import require_model_of
-    from wirework.explain import top_examples
-    from wirework.training.runs import load_checkpoint, training_windows
-
-    checkpoint = load_checkpoint(model)
-    require_model_of(circuit, checkpoint, circuit_name="the circuit", model_name=model)
-    windows = training_windows(model, checkpoint.config.context)
-    found = top_examples(circuit, checkpoint, windows, seed=0, start=run.progress)
-    return found.to_json()

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from wirework.circuit import Circuit
-from wirework.core import Measure, Report, WireworkError
+from wirework.core import Report, WireworkError
 from wirework.data import Tokenizer
 from wirework.tasks import Task
+from wirework.viewer.activity import histograms, largest_values, measure_activity
 from wirework.viewer.drawing import draw
-from wirework.viewer.evidence import show_evidence
+from wirework.viewer.evidence import box_labels, show_evidence
 from wirework.viewer.examples import (
     answer_sets,
     chosen_pairs,
-    largest_values,
     show_examples,
     show_heads,
 )
+from wirework.viewer.groups import find_groups
+from wirework.viewer.link import circuit_mark
 from wirework.viewer.numbers import share, shown
+from wirework.viewer.program import program
+from wirework.viewer.report_panel import report_panel
 
 VERSION = 1
 
@@ -39,20 +43,29 @@ def page_content(
         )  # fmt: skip
     task = Task.from_json(circuit.task)
     encoded = task.encode(Tokenizer.from_json(circuit.tokenizer), circuit.network.context)
-    found = show_examples(circuit, task, encoded.report, chosen_pairs(task, examples))
+    answers = answer_sets(task, encoded)
+    nothing = {"version": 1, "nodes": {}}
+    told = show_evidence(circuit, nothing if evidence is None else evidence)
+    labels = box_labels(told)
+    drawing = draw(circuit, answers, labels)
+    activity = measure_activity(circuit, task, encoded.report) if circuit.runs_alone else None
     return {
         "version": VERSION,
+        "mark": circuit_mark(circuit),
         "title": task.name,
         "sentence": _sentence(circuit, task),
         "figures": _figures(circuit, task),
         "details": _details(circuit),
-        "drawing": draw(circuit, answer_sets(task, encoded)),
+        "drawing": drawing,
+        "groups": [] if activity is None else find_groups(drawing, labels, activity),
+        "histograms": None if activity is None else histograms(activity),
         "heads": show_heads(circuit),
-        "examples": found,
-        "largest": largest_values(circuit, found),
+        "examples": show_examples(circuit, task, chosen_pairs(task, examples)),
+        "largest": [0] * len(drawing["nodes"]) if activity is None else largest_values(activity),
+        "program": program(circuit, answers),
         "silent": "" if circuit.runs_alone else _silent(circuit),
-        "report": None if report is None else _report(report),
-        "evidence": {} if evidence is None else show_evidence(circuit, evidence),
+        "report": None if report is None else report_panel(report),
+        "evidence": told,
     }
 
 
@@ -130,31 +143,3 @@ def _silent(circuit: Circuit) -> str:
         f"This circuit was found under {circuit.ablation} ablation and cannot run without its "
         "model, so the page holds no activations."
     )
-
-
-def _report(report: Report) -> dict[str, Any]:
-    return {
-        "kind": report.kind,
-        "verdict": report.verdict,
-        "passed": report.passed,
-        "measures": [_measure(name, measure) for name, measure in report.measures.items()],
-    }
-
-
-def _measure(name: str, measure: Measure) -> dict[str, Any]:
-    interval = ""
-    if measure.low is not None and measure.high is not None:
-        interval = f"{shown(measure.low)} to {shown(measure.high)}"
-    bar = ""
-    if measure.bar is not None:
-        sign = {"higher": "≥ ", "lower": "≤ ", "neither": ""}[measure.better]
-        bar = f"{sign}{measure.bar:g}"
-    return {
-        "name": name,
-        "value": shown(measure.value),
-        "interval": interval,
-        "n": "" if measure.n is None else f"{measure.n:,}",
-        "bar": bar,
-        "passed": measure.passed,
-        "note": measure.note,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,11 @@ _WORDS = {
     FINAL: "residual channel {i} as the answer is read from it",
 }
 
-_NODE_HEIGHT, _ANSWER_HEIGHT, _BEND_HEIGHT = 32.0, 48.0, 9.0
+_NODE_HEIGHT, _ANSWER_HEIGHT, _BEND_HEIGHT, _LABEL_HEIGHT = 32.0, 48.0, 9.0, 13.0
 _SHOWN_TOKENS = 12
+
+_WITH_TRACKS = 5000
+"""So many weights, the largest, have tracks of their own; the rest run straight."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,13 @@ class Link:
     channel: int | None = None
 
 
-def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The drawing as plain values; `answers`: name of an answer set -> its token ids.
+def draw(
+    circuit: Circuit,
+    answers: Mapping[str, tuple[int, ...]],
+    labelled: Collection[str] = frozenset(),
+) -> dict[str, Any]:
+    """The drawing as plain values; `answers`: name of an answer set -> its token ids; `labelled`:
+    names of nodes that have a label under them.
 
     `nodes` and `answers` stand at points of their own, in this order; `points` are [column, y],
     with y in pixels from the top; every line has a `route` of points. Columns are counted from the
@@ -73,13 +81,19 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
     nodes = every_node(circuit.nodes)
     columns, column_of = _columns(circuit)
     links = _links(circuit, nodes, answers)
-    boxes = {str(node): _box(node, column_of[node.site]) for node in nodes}
+    boxes = {str(node): _box(node, column_of[node.site], labelled) for node in nodes}
     boxes |= {f"answer {name}": Box(len(columns) - 1, _ANSWER_HEIGHT) for name in answers}
     embedded = [link.channel for link in links if link.kind == "embedding"]
     boxes |= {f"tokens {c}": Box(0, _BEND_HEIGHT, frozenset([c])) for c in embedded}
     names = {name: index for index, name in enumerate(boxes)}
+    least = _least_with_track(links)
     lines = [
-        Line(names[link.source or f"tokens {link.channel}"], names[link.target], link.channel)
+        Line(
+            names[link.source or f"tokens {link.channel}"],
+            names[link.target],
+            link.channel,
+            direct=link.kind == "edge" and abs(link.weight) < least,
+        )
         for link in links
     ]
     layout = place(list(boxes.values()), lines, bend_height=_BEND_HEIGHT)
@@ -107,9 +121,15 @@ def draw(circuit: Circuit, answers: Mapping[str, tuple[int, ...]]) -> dict[str, 
     }
 
 
-def _box(node: Node, column: int) -> Box:
+def _box(node: Node, column: int, labelled: Collection[str]) -> Box:
     on_residual = node.site.kind in (*READ_SITES, *WRITE_SITES)
-    return Box(column, _NODE_HEIGHT, frozenset([node.index]) if on_residual else frozenset())
+    wires = frozenset([node.index]) if on_residual else frozenset()
+    return Box(column, _NODE_HEIGHT, wires, _LABEL_HEIGHT if str(node) in labelled else 0.0)
+
+
+def _least_with_track(links: Sequence[Link]) -> float:
+    weights = sorted((abs(link.weight) for link in links if link.kind == "edge"), reverse=True)
+    return weights[_WITH_TRACKS - 1] if len(weights) > _WITH_TRACKS else 0.0
 
 
 def _columns(circuit: Circuit) -> tuple[list[dict[str, Any]], dict[Site, int]]:

@@ -1,19 +1,13 @@
-"""Prompts of the task, run through the circuit alone: what every node does at every token."""
+"""Prompts of the task that the page has at hand, its answer sets, and heads to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wirework.circuit import Circuit, every_node
+from wirework.circuit import Circuit
 from wirework.data import Tokenizer
-from wirework.engine import Trace
-from wirework.tasks import NO_TOKEN, EncodedTask, Prompts, Task
-from wirework.viewer.numbers import short, shorts
+from wirework.tasks import NO_TOKEN, EncodedTask, Task
 
 
 def answer_sets(task: Task, encoded: EncodedTask) -> dict[str, tuple[int, ...]]:
@@ -40,78 +34,30 @@ def chosen_pairs(task: Task, count: int) -> list[int]:
     return [index for _, index in sorted(order)[:count]]
 
 
-def show_examples(
-    circuit: Circuit, task: Task, report: Prompts, pairs: Sequence[int]
-) -> list[dict[str, Any]]:
-    """One value for each of `pairs`: its template and two sides, prompt and counterfactual.
+def show_examples(circuit: Circuit, task: Task, pairs: Sequence[int]) -> list[dict[str, Any]]:
+    """Prompts at hand: for each of `pairs`, of `report`, its template and its two sides.
 
-    A side has `tokens`, the set that it `wants`, and if the circuit runs alone `values` (node by
-    token), `margins` (by token, calibrated), `attention` (see `_attention`).
+    A side, prompt or counterfactual, has its `text`, the `ids` and texts of its `tokens`, and the
+    answer sets that it `wants` and is compared `against`. The page runs the circuit on it.
     """
     tokenizer = Tokenizer.from_json(circuit.tokenizer)
     found = []
     for index in pairs:
         pair = task.report[index]
-        prompts = report.take([index])
-        trace = None
-        if circuit.runs_alone:
-            trace = circuit.trace(prompts.tokens, np.float64, record=True)
-        wants = (pair.answer, pair.counter_answer)
+        sides = (
+            (pair.prompt, pair.answer, pair.counter_answer),
+            (pair.counterfactual, pair.counter_answer, pair.answer),
+        )
         found.append(
-            {
-                "template": pair.template,
-                "sides": [
-                    {
-                        "wants": wants[row],
-                        "against": wants[1 - row],
-                        **_side(circuit, tokenizer, prompts, trace, row),
-                    }
-                    for row in (0, 1)
-                ],
-            }
+            {"template": pair.template, "sides": [_side(tokenizer, *side) for side in sides]}
         )
     return found
 
 
-def _side(
-    circuit: Circuit, tokenizer: Tokenizer, prompts: Prompts, trace: Trace | None, row: int
-) -> dict[str, Any]:
-    length = int(prompts.last[row]) + 1
-    texts = [tokenizer.token_text(int(token)) for token in prompts.tokens[row, :length]]
-    if trace is None:
-        return {"tokens": texts}
-    one = replace(
-        trace,
-        logits=trace.logits[row, :length],
-        sites={site: values[row, :length] for site, values in trace.sites.items()},
-        attention={k: v[row, :, :length, :length] for k, v in trace.attention.items()},
-        sink={k: v[row, :, :length] for k, v in trace.sink.items()},
-    )
-    nodes = every_node(circuit.nodes)
-    margin = _margins(circuit, one.logits, prompts.wanted[row], prompts.other[row])
-    scale, shift = circuit.calibration.scale, circuit.calibration.shift
-    return {
-        "tokens": texts,
-        "values": [shorts(one.sites[node.site][:, node.index]) for node in nodes],
-        "margins": shorts(scale * margin + (shift if row == 0 else -shift)),
-        "raw_margin": short(float(margin[-1])),
-        "attention": _attention(circuit, one),
-    }
-
-
-def _margins(
-    circuit: Circuit,
-    logits: NDArray[np.floating[Any]],
-    wanted: NDArray[np.int64],
-    other: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """lse(wanted logits) - lse(other logits) at every position, (T)."""
-    columns = {int(token): column for column, token in enumerate(circuit.network.answers)}
-    sides = []
-    for tokens in (wanted, other):
-        chosen = [columns[int(token)] for token in tokens if token != NO_TOKEN]
-        sides.append(np.logaddexp.reduce(logits[:, chosen].astype(np.float64), axis=1))
-    return np.asarray(sides[0] - sides[1], dtype=np.float64)
+def _side(tokenizer: Tokenizer, text: str, wants: str, against: str) -> dict[str, Any]:
+    ids = tokenizer.encode(text)
+    tokens = [tokenizer.token_text(token) for token in ids]
+    return {"text": text, "ids": ids, "tokens": tokens, "wants": wants, "against": against}
 
 
 def kept_heads(circuit: Circuit) -> list[tuple[int, int]]:
@@ -138,28 +84,4 @@ def show_heads(circuit: Circuit) -> list[dict[str, Any]]:
     return [
         {"layer": layer, "head": head, "steered": (layer, head) in steered}
         for layer, head in kept_heads(circuit)
-    ]
-
-
-def _attention(circuit: Circuit, trace: Trace) -> list[dict[str, Any]]:
-    """By head of `kept_heads`: `weights`, for every token its attention on the tokens up to it;
-    `sink`: the share that stands on no token."""
-    return [
-        {
-            "weights": [shorts(row[: t + 1]) for t, row in enumerate(trace.attention[layer][head])],
-            "sink": shorts(trace.sink[layer][head]),
-        }
-        for layer, head in kept_heads(circuit)
-    ]
-
-
-def largest_values(
-    circuit: Circuit, examples: Sequence[Mapping[str, Any]]
-) -> list[float | int | None]:
-    """By node, its largest magnitude on the examples: the darkest colour. 0 without values."""
-    count = sum(len(kept) for kept in circuit.nodes.values())
-    rows = [side["values"] for pair in examples for side in pair["sides"] if "values" in side]
-    return [
-        short(max((abs(v) for values in rows for v in values[node] if v is not None), default=0))
-        for node in range(count)
     ]

@@ -9,7 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-_TRIES, _MANY_STEPS = 48, 4000
+_TRIES, _STEPS_TRIED = 48, 40_000
+"""At most so many orders are tried, and fewer of a large drawing: so many steps in all."""
+
+_AT_ONCE = 512
 _SWEEPS = 24
 _WIRE_PULL = 6.0
 """How much more a wire between two bends wants to be level than a line between two boxes."""
@@ -20,20 +23,26 @@ class Line:
     """One line to draw, from box `source` to box `target`, which stands in a later column.
 
     `wire`: lines of one wire run on one track. It passes through the boxes that name the wire.
+    `direct`: runs straight to its target, behind what stands between, and takes no space there.
     """
 
     source: int
     target: int
     wire: Hashable | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True)
 class Box:
-    """Something to place: its column, counted from 0, its height, and the wires through it."""
+    """Something to place: its column, counted from 0, its height, and the wires through it.
+
+    `below`: more space that it takes under itself; its centre, where lines end, stays.
+    """
 
     column: int
     height: float
     wires: frozenset[Hashable] = frozenset()
+    below: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,16 @@ def place(boxes: Sequence[Box], lines: Sequence[Line], *, bend_height: float = 9
     don't run behind boxes. Units are those of `Box.height`.
     """
     columns, routes = _routes(boxes, lines)
-    steps = sorted({step for route in routes for step in pairwise(route)})
+    bent = [route for route, line in zip(routes, lines, strict=True) if not line.direct]
+    steps = sorted({step for route in bent for step in pairwise(route)})
     order = _order(columns, steps)
-    sizes = np.array([box.height for box in boxes] + [bend_height] * (len(columns) - len(boxes)))
-    y = _heights(order, steps, sizes, len(boxes))
+    bends = len(columns) - len(boxes)
+    above = np.array([box.height / 2 for box in boxes] + [bend_height / 2] * bends)
+    below = above + np.array([box.below for box in boxes] + [0.0] * bends)
+    y = _heights(order, steps, above, below, len(boxes))
     if len(y):
-        y -= (y - sizes / 2).min()
-    height = float(np.max(y + sizes / 2, initial=0.0))
+        y -= (y - above).min()
+    height = float(np.max(y + below, initial=0.0))
     return Layout(columns, [float(value) for value in y], routes, height)
 
 
@@ -75,6 +87,9 @@ def _routes(boxes: Sequence[Box], lines: Sequence[Line]) -> tuple[list[int], lis
     for number, line in enumerate(lines):
         route = [line.source]
         assert columns[line.source] < columns[line.target], "lines run to the right"
+        if line.direct:
+            routes.append([line.source, line.target])
+            continue
         for column in range(columns[line.source] + 1, columns[line.target]):
             track = (column, ("line", number) if line.wire is None else line.wire)
             if track not in tracks:
@@ -93,7 +108,7 @@ def _order(columns: Sequence[int], steps: Sequence[tuple[int, int]]) -> list[lis
     left = np.array([columns[source] for source in ends[:, 0]], dtype=np.int64)
     best, least = np.zeros(count), np.inf
     # The result depends on how the points are numbered.
-    for attempt in range(_TRIES if len(steps) < _MANY_STEPS else 1):
+    for attempt in range(max(1, min(_TRIES, _STEPS_TRIED // max(1, len(steps))))):
         numbering = random.permutation(count) if attempt else np.arange(count)
         places = _sugiyama(columns, ends, numbering)
         crossings = _crossings(places, ends, left)
@@ -124,29 +139,32 @@ def _crossings(
     total = 0
     for column in np.unique(left):
         begin, end = places[ends[left == column]].T
-        apart = (begin[:, None] - begin) * (end[:, None] - end)
-        total += int((apart < 0).sum()) // 2
-    return total
+        for first in range(0, len(begin), _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            apart = (begin[some, None] - begin) * (end[some, None] - end)
+            total += int((apart < 0).sum())
+    return total // 2
 
 
 def _heights(
     order: Sequence[Sequence[int]],
     steps: Sequence[tuple[int, int]],
-    sizes: NDArray[np.float64],
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
     n_boxes: int,
 ) -> NDArray[np.float64]:
     """Centres that keep the order and the distances, with neighbours as level as they can be."""
-    before: list[list[tuple[int, float]]] = [[] for _ in sizes]
-    after: list[list[tuple[int, float]]] = [[] for _ in sizes]
+    before: list[list[tuple[int, float]]] = [[] for _ in above]
+    after: list[list[tuple[int, float]]] = [[] for _ in above]
     for source, target in steps:
         bends = (source >= n_boxes) + (target >= n_boxes)
         pull = _WIRE_PULL**bends
         before[target].append((source, pull))
         after[source].append((target, pull))
-    y = np.zeros(len(sizes))
+    y = np.zeros(len(above))
     offsets = []
     for column in order:
-        gaps = [0.0, *((sizes[a] + sizes[b]) / 2 for a, b in pairwise(column))]
+        gaps = [0.0, *(below[a] + above[b] for a, b in pairwise(column))]
         offsets.append(np.cumsum(gaps[: len(column)]))
         y[list(column)] = offsets[-1] - np.mean(offsets[-1]) if column else 0
     both = [near + far for near, far in zip(before, after, strict=True)]

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from wirework.viewer.content import page_content
 
 _PAGE = Path(__file__).with_name("page")
 _MAIN = "main.js"
-_STYLES = ("base.css", "drawing.css", "panels.css")
+_STYLES = ("base.css", "drawing.css", "panels.css", "report.css", "hosted.css", "hands.css")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(?P<file>[\w-]+\.js)";\n', re.M)
 _EXPORT = re.compile(r"^export (?=(async )?function |class |const |let )", re.M)
 
@@ -29,20 +29,33 @@ def render_page(
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
     examples: int = 12,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page as HTML. Equal input gives equal text.
 
     `report`: its measures, with bars passed or missed. `evidence`: top examples per node.
     `examples`: how many pairs of the task's `report` split can be looked at token by token.
+    `more`: what only some pages hold, such as `sizes` (`size_curve`), `seen_in` or `live`.
     Raises those of `page_content`.
     """
     content = page_content(circuit, report=report, evidence=evidence, examples=examples)
-    style = "\n".join(_read(name) for name in _STYLES)
-    script = "\n".join(_modules(_MAIN).values())
-    # The browser itself refuses to fetch anything, and to run any script but this one.
+    return document({**content, **(more or {})})
+
+
+def document(
+    content: Mapping[str, Any], *, main: str = _MAIN, styles: Sequence[str] = _STYLES
+) -> str:
+    """A page whose script starts in the module `main`; `content` has the `title` and the data.
+
+    Only where the content says that it is `live` may the page ask the server that it came from.
+    """
+    style = "\n".join(_read(name) for name in styles)
+    script = "\n".join(_modules(main).values())
+    # The browser itself refuses to fetch anything else, and to run any script but this one.
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; "
         f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+        + ("; connect-src 'self'" if content.get("live") else "")
     )
     parts = {
         "policy": html.escape(policy),
@@ -61,9 +74,10 @@ def export_page(
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
     examples: int = 12,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `render_page` to a file, whole or not at all. Raises `disk-full` and the like too."""
-    page = render_page(circuit, report=report, evidence=evidence, examples=examples)
+    page = render_page(circuit, report=report, evidence=evidence, examples=examples, more=more)
     write_text(Path(path), page)
 
 

@@ -56,6 +56,11 @@ export function tokenText(text) {
   );
 }
 
+// The name of an answer; blanks that would run together, and line ends, as marks.
+export function answerText(name) {
+  return name.replace(/ {2,}|\r?\n|\t/g, markOf);
+}
+
 function visibleParts(text) {
   if (text === "") return [{ text: "∅", mark: true }];
   const hidden = /( +)|(\r?\n)|(\t)|([\p{Cc}\p{Cf}\p{Zl}\p{Zp}])/gu;
@@ -85,9 +90,10 @@ export function paint(target, ratio) {
   target.style.setProperty("--share", `${(share * 100).toFixed(1)}%`);
   target.classList.toggle("positive", ratio > 0);
   target.classList.toggle("negative", ratio < 0);
-  // Where the text has to change its colour to stay readable, in the dark and in the light scheme.
-  target.classList.toggle("strong", share > 0.62);
-  target.classList.toggle("full", share > 0.88);
+  // Where the text has to change its colour for a contrast of 4.5, in the dark and the light scheme.
+  target.classList.toggle("strong", share > 0.55);
+  target.classList.toggle("full", share > (ratio < 0 ? 0.64 : 0.705));
+  target.classList.toggle("deep", share > (ratio < 0 ? 0.955 : 0.86));
 }
 
 // Arrow keys move between items of which only one is a stop of the Tab key.

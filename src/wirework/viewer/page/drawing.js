@@ -1,218 +1,221 @@
-// The circuit as a picture: columns, wires, weights, boxes.
+// The circuit as a picture: columns, wires, weights, boxes, and the tools to look at it.
 
-import { element, paint, rove, shape } from "./dom.js";
+import { element, rove, shape } from "./dom.js";
+import { buildGround, buildHeadings } from "./boxes.js";
+import { buildBoxes, foldBoxes, frameOf, neighbour, placeBoxes, refreshBoxes } from "./boxes.js";
+import { nodeLabel } from "./boxes.js";
+import { buildCanvas } from "./canvas.js";
 import { ANSWER, BOX, makeGeometry } from "./geometry.js";
 import { followPointer } from "./focus.js";
-import { chooseNode, currentSide, shareAt } from "./state.js";
+import { buildLegend } from "./legend.js";
+import { anchors, buildLines, lineWidth } from "./lines.js";
+import { lineMarks } from "./marks.js";
+import { buildMinimap } from "./minimap.js";
+import { lineMarks } from "./marks.js";
+import { onColours, readColours } from "./painter.js";
+import { drawnEdges, measureEffects, strongEnough, widthShares } from "./strength.js";
+import { chooseNode } from "./state.js";
+import { buildTable } from "./table.js";
+import { buildTools } from "./tools.js";
+import { createView, READABLE } from "./view.js";
 
-const FAINTEST = 1.1;
-const BOLDEST = 5;
+const LOWEST_FRAME = 380;
+// Width of a printed page, in pixels.
+const PAPER = 660;
 
 export function buildDrawing(state) {
-  const { drawing } = state.page;
-  const parts = { lines: buildLines(drawing), boxes: buildBoxes(state), bar: shape("rect", { class: "bar", rx: 4 }) };
-  const columns = shape("g", { class: "columns" });
-  const svg = shape(
-    "svg",
-    { class: "circuit", role: "group", "aria-label": "the circuit, from tokens to answers" },
-    columns,
-    parts.bar,
-    ...parts.lines.map((line) => line.group),
-    ...parts.boxes,
-  );
-  const scroll = element("div", { class: "scroll" }, svg);
-  const layOut = (available) => {
-    const geometry = makeGeometry(drawing, available);
-    svg.setAttribute("width", geometry.width);
-    svg.setAttribute("height", geometry.height);
-    for (const [name, value] of Object.entries(geometry.bar)) parts.bar.setAttribute(name, value);
-    columns.replaceChildren(...buildColumns(drawing.columns, geometry));
-    for (const line of parts.lines) line.draw(geometry);
-    parts.boxes.forEach((box, index) => {
-      const { x, y } = geometry.place(index);
-      box.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
-    });
+  const { page } = state;
+  const labelled = page.drawing.nodes.some((_, index) => nodeLabel(page, index));
+  const layers = {
+    ground: shape("svg", { class: "ground", "aria-hidden": "true" }),
+    boxes: shape("svg", { class: "circuit", role: "group", "aria-label": "nodes and answers" }),
+    headings: shape("svg", { class: "headings", "aria-hidden": "true" }),
   };
-  // Only the width matters, and drawing changes the height.
-  let known = 0;
-  new ResizeObserver(() => {
-    const width = scroll.clientWidth;
-    if (width && width !== known) layOut((known = width));
-  }).observe(scroll);
+  const boxes = buildBoxes(state);
+  layers.boxes.append(...boxes);
+  const picture = { boxes, lines: [], effects: measureEffects(page), labelled, geometry: null };
+  const frame = frameOf();
+  const view = createView(frame, () => {
+    moveLayers(layers, view);
+    frame.classList.toggle("whole", view.whole());
+    // Nothing is out of sight above or below: a finger that moves so scrolls the page.
+    frame.classList.toggle("level", view.world.height * view.scale <= view.height + 1);
+    canvas.moved();
+    minimap.show();
+  });
+  const canvas = buildCanvas(view);
+  const minimap = buildMinimap(view);
+  const { ground, headings } = layers;
+  frame.append(ground, canvas.below, canvas.above, layers.boxes, headings, minimap.box);
+  Object.assign(picture, { frame, view, canvas, minimap, layers, anchor: [] });
 
-  const refresh = () => refreshBoxes(state, parts.boxes);
-  state.onChange(refresh);
-  refresh();
-  const places = drawing.points.slice(0, parts.boxes.length);
-  rove(parts.boxes, (at, key) => neighbour(places, at, key));
+  const focus = followPointer(state, picture);
+  listen(state, picture, focus);
+  return element(
+    "section",
+    { class: "picture card", "aria-label": "drawing" },
+    buildTools(state, picture),
+    element("div", { class: "drawing" }, frame, focus.tip),
+    buildLegend(state, picture.effects),
+    buildTable(state, picture.effects),
+  );
+}
+
+function listen(state, picture, focus) {
+  const { boxes, frame, view } = picture;
+  const refill = () => {
+    relay(state, picture);
+    focus.rest();
+  };
+  state.onChange((changes) => {
+    refreshBoxes(state, boxes);
+    if ("folded" in changes || "drawn" in changes) refill();
+    else repaint(state, picture);
+    if (Number.isInteger(changes.node)) revealBox(picture, changes.node);
+  });
+  onColours(() => {
+    picture.colours = readColours();
+    repaint(state, picture);
+  });
+  refreshBoxes(state, boxes);
+  const places = state.page.drawing.points.slice(0, boxes.length);
+  rove(boxes, (at, key) => neighbour(places, boxes, at, key));
+  boxes.forEach((box, index) => {
+    box.addEventListener("focus", () => box.matches(":focus-visible") && revealBox(picture, index));
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") chooseNode(state, null);
   });
-  const tip = followPointer(state, svg, parts);
-  return element("div", { class: "drawing" }, scroll, tip);
-}
-
-function buildColumns(columns, geometry) {
-  const half = geometry.pitch / 2;
-  const bands = [];
-  const headings = columns.map((column, index) => {
-    const last = index === columns.length - 1;
-    // Boxes of answers are wider; headings stay in the middle of what they are above.
-    const x = index === 0 ? 2 : geometry.x(index);
-    const anchor = index === 0 ? "start" : "middle";
-    const band = bands.at(-1);
-    if (column.layer !== null) {
-      if (band && band.layer === column.layer) band.to = x + half;
-      else bands.push({ layer: column.layer, from: x - half, to: x + half });
-    }
-    return shape(
-      "g",
-      { class: `heading-text${last ? " last" : ""}`, "text-anchor": anchor },
-      shape("text", { x, y: 36, class: "place" }, column.heading),
-      shape("text", { x, y: 50, class: "word" }, column.word),
-    );
-  });
-  return [
-    ...bands.flatMap((band) => [
-      shape("rect", {
-        class: "band",
-        x: band.from + 2,
-        y: 2,
-        width: band.to - band.from - 4,
-        height: geometry.height - 4,
-        rx: 8,
-      }),
-      shape(
-        "text",
-        { class: "layer", x: (band.from + band.to) / 2, y: 18, "text-anchor": "middle" },
-        `layer ${band.layer}`,
-      ),
-    ]),
-    ...headings,
-  ];
-}
-
-// Every line has a group with what is seen and a wider, unseen path that the pointer finds.
-function buildLines(drawing) {
-  const largest = Math.max(...drawing.edges.map((edge) => Math.abs(edge.weight)), 0) || 1;
-  const wires = drawing.links.filter((link) => link.kind === "residual" || link.kind === "embedding");
-  const others = drawing.links.filter((link) => !wires.includes(link));
-  return [
-    ...wireSteps(wires),
-    ...others.map((link) => line(link, `link ${link.kind}`, link.kind === "unembedding" ? 1.6 : 1.2)),
-    ...drawing.edges.map((edge) => {
-      const width = FAINTEST + ((BOLDEST - FAINTEST) * Math.abs(edge.weight)) / largest;
-      return line(edge, "edge", width);
-    }),
-  ];
-}
-
-function line(value, kind, width) {
-  const sign = value.weight > 0 ? "positive" : value.weight < 0 ? "negative" : "";
-  const seen = shape("path", { class: "seen", "stroke-width": width.toFixed(2) });
-  const hit = shape("path", { class: "hit" });
-  return {
-    group: shape("g", { class: `line ${kind} ${sign}` }, seen, hit),
-    of: [value],
-    draw(geometry) {
-      const path = geometry.path(value.route);
-      seen.setAttribute("d", path);
-      hit.setAttribute("d", path);
-    },
+  // Only the width matters, and drawing changes the height.
+  let known = 0;
+  let printing = false;
+  const fill = (width, highest) => {
+    picture.colours = readColours();
+    layOut(state, picture, width, highest);
+    refill();
   };
-}
-
-// Links of one residual channel share their track, which is drawn once.
-function wireSteps(links) {
-  const steps = new Map();
-  for (const link of links) {
-    link.route.slice(1).forEach((to, index) => {
-      const from = link.route[index];
-      const key = `${from} ${to}`;
-      if (!steps.has(key)) steps.set(key, { from, to, of: [] });
-      steps.get(key).of.push(link);
-    });
-  }
-  return [...steps.values()].map(({ from, to, of }) => {
-    const kind = of.some((link) => link.kind === "residual") ? "residual" : "embedding";
-    const seen = shape("path", { class: "seen", "stroke-width": 1.2 });
-    const hit = shape("path", { class: "hit" });
-    return {
-      group: shape("g", { class: `line wire ${kind}` }, seen, hit),
-      of,
-      draw(geometry) {
-        const path = geometry.step(from, to);
-        seen.setAttribute("d", path);
-        hit.setAttribute("d", path);
-      },
-    };
+  new ResizeObserver(() => {
+    const width = frame.clientWidth;
+    if (width && width !== known && !printing) fill((known = width), highestFrame(frame));
+  }).observe(frame);
+  window.addEventListener("beforeprint", () => {
+    printing = true;
+    fill(PAPER, Infinity);
+    view.fit();
+    picture.canvas.paint(2);
+  });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    fill(known, highestFrame(frame));
   });
 }
 
-function buildBoxes(state) {
+// The drawing ends where the window does, if that leaves enough of it.
+function highestFrame(frame) {
+  const top = frame.getBoundingClientRect().top + window.scrollY;
+  return Math.max(LOWEST_FRAME, window.innerHeight - top - 16);
+}
+
+function moveLayers(layers, view) {
+  const transform = (y) => `translate(${view.x}px, ${y}px) scale(${view.scale})`;
+  layers.ground.style.transform = transform(view.y);
+  layers.boxes.style.transform = transform(view.y);
+  layers.headings.style.transform = transform(Math.max(0, view.y));
+}
+
+function revealBox(picture, index) {
+  if (!picture.geometry) return;
+  const { x, y } = picture.geometry.place(picture.anchor[index] ?? index);
+  picture.view.reveal(x, y);
+}
+
+// Everything in its place for a width and at most a height, in pixels.
+function layOut(state, picture, width, highest) {
+  const { layers, view, frame } = picture;
   const { drawing } = state.page;
-  const box = (index, label, size, kind, words, extra = null) =>
-    shape(
-      "g",
-      {
-        class: `box ${kind}`,
-        role: "button",
-        "aria-label": words,
-        onclick: () => chooseNode(state, state.chosen.node === index ? null : index),
-        onkeydown: (event) => {
-          if (event.key !== "Enter" && event.key !== " ") return;
-          event.preventDefault();
-          chooseNode(state, state.chosen.node === index ? null : index);
-        },
-      },
-      shape("rect", {
-        x: -size.width / 2,
-        y: -size.height / 2,
-        width: size.width,
-        height: size.height,
-        rx: 7,
-      }),
-      extra,
-      shape("text", { "text-anchor": "middle", dy: "0.36em" }, label),
-    );
-  const nodes = drawing.nodes.map((node, index) =>
-    box(index, node.label, BOX, "node", `${node.name}, ${node.words}`, node.positions ? positionMark() : null),
-  );
-  const answers = drawing.answers.map((answer, index) => {
-    const label = answer.name.length > 12 ? `${answer.name.slice(0, 11)}…` : answer.name;
-    const words = `answer ${answer.name}, ${answer.tokens.length} tokens`;
-    return box(drawing.nodes.length + index, label, ANSWER, "answer", words);
-  });
-  return [...nodes, ...answers];
+  const before = picture.geometry;
+  const whole = !before || view.whole();
+  // What is higher than the frame is seen smaller, and has more width at hand.
+  const readable = Math.max(READABLE, Math.min(1, highest / drawing.height));
+  const geometry = makeGeometry(drawing, width / readable, picture.labelled);
+  picture.geometry = geometry;
+  for (const layer of Object.values(layers)) {
+    layer.setAttribute("width", geometry.width);
+    layer.setAttribute("height", geometry.height);
+  }
+  layers.ground.replaceChildren(...buildGround(drawing.columns, geometry));
+  layers.headings.replaceChildren(...buildHeadings(drawing.columns, geometry));
+  placeBoxes(state.page, picture.boxes, geometry);
+  const narrow = Math.min(1, width / geometry.width);
+  const scale = highest === Infinity ? narrow : Math.max(narrow, READABLE);
+  const height = Math.min(highest, geometry.height * scale);
+  frame.style.height = `${height}px`;
+  Object.assign(view, { width, height, world: geometry });
+  if (!before) view.begin();
+  else if (whole) view.fit();
+  else view.set(view.x, view.y, view.scale);
 }
 
-function positionMark() {
-  return shape("circle", { class: "position-mark", cx: -BOX.width / 2, cy: 0, r: 3.5 });
-}
-
-function refreshBoxes(state, boxes) {
+// The lines anew: which there are, and where they end.
+function relay(state, picture) {
+  if (!picture.geometry) return;
   const { page, chosen } = state;
-  const side = currentSide(state);
-  boxes.forEach((box, index) => {
-    const share = shareAt(page, side, index, chosen.token);
-    paint(box, share);
-    box.classList.toggle("unknown", share === null);
-    box.setAttribute("aria-pressed", String(chosen.node === index));
-  });
+  picture.anchor = anchors(page, chosen.folded);
+  foldBoxes(state, picture.boxes, picture.anchor);
+  picture.drawn = drawnEdges(state, picture.effects);
+  picture.all = buildLines(page, picture.geometry, picture.anchor, picture.drawn);
+  repaint(state, picture);
 }
 
-// Arrow keys: up and down in a column, left and right to the nearest box of the next one.
-function neighbour(boxes, at, key) {
-  const [column, y] = boxes[at];
-  const along = { ArrowUp: -1, ArrowDown: 1 }[key] ?? 0;
-  const across = { ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0;
-  let best = -1;
-  let least = Infinity;
-  boxes.forEach(([otherColumn, otherY], index) => {
-    const ahead = across ? (otherColumn - column) * across : otherColumn === column && (otherY - y) * along;
-    if (!(ahead > 0)) return;
-    const distance = Math.abs(otherColumn - column) * 1e6 + Math.abs(otherY - y);
-    if (distance < least) [best, least] = [index, distance];
+// How they look: widths, what the filter and the legend leave.
+function repaint(state, picture) {
+  if (!picture.all) return;
+  const { chosen } = state;
+  const shares = widthShares(state, picture.effects);
+  const [edges, nodes] = strongEnough(state, picture.effects);
+  const count = nodes.length;
+  const kept = (box) => box === null || box >= count || nodes[box];
+  const there = (box) => box === null || box >= count || !chosen.shown || chosen.shown.has(box);
+  const lines = [];
+  for (const line of picture.all) {
+    if (chosen.hidden.includes(line.kind)) continue;
+    if (!line.of.some((one) => there(one.source) && there(one.target))) continue;
+    const strong = line.edges.length
+      ? line.edges.some((index) => edges[index])
+      : line.of.some((link) => kept(link.source) && kept(link.target));
+    if (!strong && chosen.hide) continue;
+    const { cut, later } = lineMarks(state, line);
+    lines.push(Object.assign(line, { dim: !strong || later, cut, width: lineWidth(line, shares) }));
+  }
+  const rank = ({ kind, width }) => (kind === "edge" ? width : -1);
+  picture.lines = lines.sort((a, b) => rank(a) - rank(b));
+  picture.boxes.forEach((box, index) => {
+    const gone = !there(index) || (!kept(index) && chosen.hide);
+    box.classList.toggle("left-out", gone);
+    box.classList.toggle("weak", !gone && !kept(index));
   });
-  return best;
+  const stop = picture.boxes.find((box) => box.getAttribute("tabindex") === "0");
+  if (stop?.matches(".inside, .left-out")) {
+    stop.setAttribute("tabindex", "-1");
+    picture.boxes.find((box) => !box.matches(".inside, .left-out"))?.setAttribute("tabindex", "0");
+  }
+  picture.canvas.show(lines, picture.colours);
+  drawMinimap(picture);
+}
+
+// Anew only where something has come, gone or moved: values are not seen in it.
+function drawMinimap(picture) {
+  const { geometry, lines, colours, minimap, view } = picture;
+  const boxes = smallBoxes(picture);
+  const key = [boxes.length, lines.length, geometry.width, view.width, colours.ink].join(" ");
+  if (key !== picture.mapped) minimap.draw(boxes, lines, colours);
+  picture.mapped = key;
+  minimap.show();
+}
+
+function smallBoxes({ boxes, geometry }) {
+  return boxes.flatMap((box, index) => {
+    if (box.matches(".inside, .left-out")) return [];
+    return [{ ...geometry.place(index), ...(box.matches(".answer") ? ANSWER : BOX) }];
+  });
 }

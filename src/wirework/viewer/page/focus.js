@@ -1,45 +1,53 @@
-// What the pointer or the keyboard is on, or else the chosen node, stands out with its neighbours.
+// What the pointer or the keyboard is on, or else what is chosen, stands out with its neighbours.
 
-import { element, signed, tokenName } from "./dom.js";
-import { boxName, currentSide, linesOf, valueAt } from "./state.js";
+import { element, magnitude, signed, tokenName } from "./dom.js";
+import { labelText, nodeLabel } from "./boxes.js";
+import { lineAt } from "./lines.js";
+import { carriedAt, arrivingAt } from "./strength.js";
+import { VIEWS, boxName, chooseEdge, chooseNode, currentSide } from "./state.js";
+import { linesOf, valueAt } from "./state.js";
 
-// `parts`: the boxes, and lines as {group, of}. Returns the tip that tells names and values.
-export function followPointer(state, svg, parts) {
+const REACH = 7;
+
+// `picture`: what `buildDrawing` put together. Returns the tip that tells names and values, and
+// `rest`, which goes back to what is chosen.
+export function followPointer(state, picture) {
   const tip = element("div", { class: "tip", role: "tooltip", hidden: true });
-  const { boxes, lines } = parts;
+  const { boxes, frame, canvas, view } = picture;
+  let pointed = null;
 
-  const light = (litBoxes, litLines) => {
-    svg.classList.toggle("has-focus", litBoxes !== null);
+  const light = (litBoxes, litValues) => {
+    frame.classList.toggle("has-focus", litBoxes !== null);
     boxes.forEach((box, index) => box.classList.toggle("lit", litBoxes?.has(index) ?? false));
-    for (const line of lines) {
-      line.group.classList.toggle("lit", litLines !== null && line.of.some((value) => litLines.has(value)));
-    }
-    parts.bar.classList.toggle("lit", litBoxes?.has(null) ?? false);
+    const stands = (line) => litValues !== null && line.of.some((one) => litValues.has(one));
+    const lit = picture.lines.filter(stands);
+    canvas.light(lit.map((line) => ({ ...line, dim: false, lit: true })));
   };
   const lightBox = (box) => {
-    const found = linesOf(state.page, box);
-    light(new Set([box, ...found.map(({ other }) => other)]), new Set(found.map((entry) => entry.line)));
+    const { anchor } = picture;
+    const members = anchor.flatMap((first, index) => (first === anchor[box] ? [index] : []));
+    const found = (members.length ? members : [box]).flatMap((one) => linesOf(state.page, one));
+    const others = found.map(({ other }) => picture.anchor[other] ?? other);
+    light(new Set([picture.anchor[box] ?? box, ...others]), new Set(found.map(({ line }) => line)));
   };
   const lightLine = (values) => {
-    light(new Set(values.flatMap((value) => [value.source, value.target])), new Set(values));
+    const ends = values.flatMap(({ source, target }) => [source, target]);
+    light(new Set(ends.map((end) => picture.anchor[end] ?? end)), new Set(values));
   };
   const rest = () => {
     tip.hidden = true;
-    if (state.chosen.node === null) light(null, null);
-    else lightBox(state.chosen.node);
+    pointed = null;
+    frame.classList.remove("on-line");
+    if (state.chosen.node !== null) lightBox(state.chosen.node);
+    else if (state.chosen.edge !== null) lightLine([state.page.drawing.edges[state.chosen.edge]]);
+    else light(null, null);
   };
-  const tell = (rows, rect) => {
-    tip.replaceChildren(...rows.map((row, index) => element(index ? "div" : "b", {}, row)));
-    tip.hidden = false;
-    const width = document.documentElement.clientWidth;
-    const left = Math.min(Math.max(8, rect.left + rect.width / 2 - tip.offsetWidth / 2), width - tip.offsetWidth - 8);
-    const above = rect.top - tip.offsetHeight - 10;
-    tip.style.left = `${left}px`;
-    tip.style.top = `${above > 4 ? above : rect.bottom + 10}px`;
-  };
+  const tell = (rows, rect) => showTip(tip, rows, rect);
 
   boxes.forEach((box, index) => {
     const enter = () => {
+      if (frame.matches(".dragged")) return;
+      pointed = null;
       lightBox(index);
       tell(describeBox(state, index), box.getBoundingClientRect());
     };
@@ -48,18 +56,47 @@ export function followPointer(state, svg, parts) {
     box.addEventListener("focus", () => box.matches(":focus-visible") && enter());
     box.addEventListener("blur", rest);
   });
-  for (const line of lines) {
-    line.group.addEventListener("pointerenter", (event) => {
-      lightLine(line.of);
-      tell(describeLine(state, line.of), new DOMRect(event.clientX, event.clientY, 0, 0));
-    });
-    line.group.addEventListener("pointerleave", rest);
-  }
+  const lineUnder = (event) => {
+    if (event.target.closest?.(".box, .minimap") || frame.matches(".dragged")) return null;
+    const [x, y] = view.toWorld(event.clientX, event.clientY);
+    return lineAt(picture.lines.filter((line) => !line.dim), x, y, REACH / view.scale);
+  };
+  frame.addEventListener("pointermove", (event) => {
+    const line = lineUnder(event);
+    if (line === pointed) return;
+    if (!line) return rest();
+    pointed = line;
+    frame.classList.add("on-line");
+    lightLine(line.of);
+    tell(describeLine(state, line), new DOMRect(event.clientX, event.clientY, 0, 0));
+  });
+  frame.addEventListener("pointerleave", rest);
+  frame.addEventListener("click", (event) => {
+    if (event.target.closest(".box, .minimap")) return;
+    const line = lineUnder(event);
+    if (line?.edges.length) chooseEdge(state, strongest(state.page, line.edges));
+    else if (!line) chooseNode(state, null);
+  });
   state.onChange((changes) => {
-    if ("node" in changes) rest();
+    if ("node" in changes || "edge" in changes) rest();
   });
   window.addEventListener("scroll", () => (tip.hidden = true), { passive: true });
-  return tip;
+  return { tip, rest };
+}
+
+function showTip(tip, rows, rect) {
+  tip.replaceChildren(...rows.map((row, index) => element(index ? "div" : "b", {}, row)));
+  tip.hidden = false;
+  const width = document.documentElement.clientWidth;
+  const middle = rect.left + rect.width / 2 - tip.offsetWidth / 2;
+  tip.style.left = `${Math.min(Math.max(8, middle), width - tip.offsetWidth - 8)}px`;
+  const above = rect.top - tip.offsetHeight - 10;
+  tip.style.top = `${above > 4 ? above : rect.bottom + 10}px`;
+}
+
+function strongest(page, edges) {
+  const size = (index) => Math.abs(page.drawing.edges[index].weight);
+  return edges.reduce((best, index) => (size(index) > size(best) ? index : best));
 }
 
 function describeBox(state, index) {
@@ -68,39 +105,40 @@ function describeBox(state, index) {
   const value = valueAt(page, side, index, chosen.token);
   const node = page.drawing.nodes[index];
   const rows = [boxName(page, index)];
-  if (node) rows.push(node.words);
+  if (node) {
+    rows.push(node.words);
+    const label = nodeLabel(page, index);
+    if (label) rows.push(`tells ${labelText(label)}, held-out F1 ${label.scores.f1}`);
+    const group = page.groups.find((one) => one.members.includes(index));
+    const size = group?.members.length;
+    if (group) rows.push(`one of ${size} that act as one (${magnitude(group.unity)})`);
+  }
   if (value !== null) {
-    const what = node ? "" : "margin ";
-    rows.push(`${what}${signed(value)} at token ${chosen.token + 1}, ${tokenName(side.tokens[chosen.token])}`);
+    const view = VIEWS.find(([name]) => name === chosen.view)[2];
+    const what = `${view}${node ? "" : "margin "}${signed(value)}`;
+    rows.push(`${what} at token ${chosen.token + 1}, ${tokenName(side.tokens[chosen.token])}`);
   }
   return rows;
 }
 
-function describeLine(state, values) {
-  const [value] = values;
-  const { page } = state;
-  const kinds = new Set(values.map((one) => one.kind));
-  if (kinds.has("residual") || kinds.has("embedding")) {
-    const channel = page.drawing.nodes[value.target].name.split(":")[1];
-    return [
-      `residual channel ${channel}`,
-      ...values.map((one) => `${boxName(page, one.source)} → ${boxName(page, one.target)}`).slice(0, 6),
-    ];
-  }
-  const rows = [`${boxName(page, value.source)} → ${boxName(page, value.target)}`];
-  if (value.kind === "steer") rows.push("helps to choose the tokens that the value comes from");
-  else rows.push(`${value.kind === "edge" ? "weight" : "largest weight"} ${signed(value.weight)}`);
-  const carried = contribution(state, value);
-  if (carried !== null) rows.push(carried);
-  return rows;
-}
-
-// Attention mixes values of several tokens, so only other weights act on the value at one token.
-function contribution(state, value) {
+function describeLine(state, { kind, of, edges }) {
   const { page, chosen } = state;
-  const node = page.drawing.nodes[value.source];
-  if (value.kind !== "edge" || !node || node.kind === "attn.v") return null;
-  const amount = valueAt(page, currentSide(state), value.source, chosen.token);
-  if (amount === null) return null;
-  return `× ${signed(amount)} = ${signed(value.weight * amount)} at token ${chosen.token + 1}`;
+  const ends = (one) => `${boxName(page, one.source)} → ${boxName(page, one.target)}`;
+  if (kind === "residual" || kind === "embedding") {
+    const channel = page.drawing.nodes[of[0].target].name.split(":")[1];
+    return [`residual channel ${channel}`, ...of.slice(0, 6).map(ends)];
+  }
+  const [value] = of;
+  if (kind === "steer") return [ends(value), "helps to choose the tokens a value comes from"];
+  if (kind === "unembedding") return [ends(value), `largest weight ${signed(value.weight)}`];
+  if (of.length > 1) return [`${of.length} weights of folded groups`, ...of.slice(0, 6).map(ends)];
+  const rows = [ends(value), `weight ${signed(value.weight)}`];
+  const carried = carriedAt(state, value);
+  if (carried !== null) {
+    const amount = signed(arrivingAt(state, value.source));
+    rows.push(`× ${amount} = ${signed(carried)} at token ${chosen.token + 1}`);
+  }
+  const effect = page.evidence.edges[edges[0]];
+  if (effect) rows.push(`cut: the answer margin changes by ${signed(effect[0])}`);
+  return rows;
 }

@@ -1,0 +1,44 @@
+"""A circuit file that is to be shown, and what lies beside it: its report, its evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wirework.circuit import Circuit
+from wirework.core import Report, WireworkError
+from wirework.core.files import read_json
+
+MOST_BYTES = 100_000_000
+"""Of one circuit file: larger ones are for no page."""
+
+
+def load_circuit(path: Path) -> Circuit:
+    """A circuit that is to be shown. Raises `circuit-too-large` and what `Circuit.load` raises."""
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise WireworkError(
+            "circuit-too-large", f"{path} is too large to be shown",
+            expected=f"at most {MOST_BYTES // 10**6} MB", got=f"{path.stat().st_size // 10**6} MB",
+        )  # fmt: skip
+    return Circuit.load(path)
+
+
+def evidence_beside(path: Path) -> Any:
+    """What `quote.evidence.json` holds, None without it. Raises `file-damaged`."""
+    beside = path.with_suffix(".evidence.json")
+    return read_json(beside) if beside.is_file() else None
+
+
+def report_beside(path: Path) -> Report | None:
+    """The validation of `quote.circuit`: `quote.report.json`, `quote.json`, or `report.json` where
+    the folder holds no other circuit. Files that are no validation reports are others' business;
+    raises `file-damaged` for what is no JSON."""
+    beside = [path.with_suffix(".report.json"), path.with_suffix(".json")]
+    if len(list(path.parent.glob("*.circuit"))) == 1:
+        beside.append(path.with_name("report.json"))
+    for file in beside:
+        if file.is_file():
+            value = read_json(file)
+            if isinstance(value, dict) and value.get("kind") == "validation":
+                return Report.load(file)
+    return None

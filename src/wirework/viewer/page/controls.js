@@ -1,0 +1,109 @@
+// What can be done to the chosen node or edge; stands in its panel.
+
+import { element, signed } from "./dom.js";
+import { setEdge, setNode } from "./history.js";
+import { edgeName } from "./state.js";
+
+// `choice`: {node} or {edge}, indices of the drawing. Empty where the circuit cannot run here.
+export function buildControls(state, choice) {
+  if (!state.page.program) return document.createDocumentFragment();
+  const box = element("div", { class: "controls", role: "group", "aria-label": "change it" });
+  const told = element("p", { class: "controls-told", role: "alert" });
+  const act = (change) => () => {
+    told.textContent = change();
+  };
+  const isNode = choice.edge === undefined;
+  const make = isNode ? nodeControls : edgeControls;
+  const parts = make(state, isNode ? choice.node : choice.edge, act);
+  box.append(...parts.items, told);
+  let placed = false;
+  const stop = state.onChange(() => {
+    // The panel was built anew: this box is gone.
+    if (placed && !box.isConnected) return stop();
+    placed = box.isConnected;
+    return parts.show();
+  });
+  parts.show();
+  return box;
+}
+
+function nodeControls(state, index, act) {
+  const { name } = state.page.drawing.nodes[index];
+  const now = () => state.chosen.interventions.nodes[name];
+  const isCut = () => now()?.kind === "ablate";
+  const cutOrNot = () => setNode(state, name, isCut() ? null : { kind: "ablate" });
+  const cut = pressable("cut", act(cutOrNot));
+  const number = (label, start) =>
+    element("input", {
+      type: "number",
+      step: "any",
+      value: start,
+      "aria-label": `${label} for ${name}`,
+    });
+  const held = state.side(state.chosen.side).values?.[index][state.chosen.token] ?? 0;
+  const [value, factor] = [number("value", Number(held.toPrecision(3))), number("factor", -1)];
+  const set = (what) => setNode(state, name, what);
+  const clampTo = () => setNumber(value, (found) => set({ kind: "clamp", value: found }));
+  const scaleBy = () => setNumber(factor, (found) => set({ kind: "scale", factor: found }));
+  const clamp = pressable("hold at", act(clampTo));
+  const scale = pressable("multiply by", act(scaleBy));
+  onEnter(value, act(clampTo));
+  onEnter(factor, act(scaleBy));
+  const back = element("button", { type: "button", onclick: act(() => set(null)) }, "back");
+  const note = element("p", { class: "quiet" });
+  const show = () => {
+    const what = now();
+    cut.setAttribute("aria-pressed", String(isCut()));
+    clamp.setAttribute("aria-pressed", String(what?.kind === "clamp"));
+    scale.setAttribute("aria-pressed", String(what?.kind === "scale"));
+    const free = (field) => document.activeElement !== field;
+    if (what?.kind === "clamp" && free(value)) value.value = String(what.value);
+    if (what?.kind === "scale" && free(factor)) factor.value = String(what.factor);
+    back.disabled = !what;
+    note.textContent = cutNote(state, index);
+  };
+  const pair = (button, field) => element("span", { class: "control-pair" }, button, field);
+  return { items: [cut, pair(clamp, value), pair(scale, factor), back, note], show };
+}
+
+function cutNote(state, index) {
+  const { engine, places, chosen } = state;
+  if (!engine) return "";
+  const constant = engine.constants[places[index]];
+  const token = chosen.token + 1;
+  const valueNow = (before) => state.side(chosen.side, before).values?.[index][chosen.token];
+  const [was, is] = [valueNow(true), valueNow(false)];
+  const unlike = is === was ? "" : ` (was ${signed(was)})`;
+  const values = is === undefined ? "" : `At token ${token}: ${signed(is)}${unlike}. `;
+  if (constant === null) return `${values}Nothing stands for it when it is cut.`;
+  return `${values}Cut, it is held at ${signed(constant)} (${engine.ablation} ablation).`;
+}
+
+function edgeControls(state, index, act) {
+  const name = edgeName(state.page, index);
+  const isCut = () => state.chosen.interventions.edges.includes(name);
+  const cut = pressable("cut", act(() => setEdge(state, name, !isCut())));
+  const restore = act(() => setEdge(state, name, false));
+  const back = element("button", { type: "button", onclick: restore }, "back");
+  const show = () => {
+    cut.setAttribute("aria-pressed", String(isCut()));
+    back.disabled = !isCut();
+  };
+  return { items: [cut, back], show };
+}
+
+function pressable(words, act) {
+  return element("button", { type: "button", onclick: act }, words);
+}
+
+function setNumber(field, change) {
+  const found = field.value.trim() === "" ? NaN : Number(field.value);
+  if (!Number.isFinite(found)) return "Write a number, such as 1.5.";
+  return change(found);
+}
+
+function onEnter(field, act) {
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") act();
+  });
+}
