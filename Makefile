@@ -28,12 +28,14 @@ demo: $(READY) ## train a small model, find a circuit in it, test it, draw it (i
 		--out $(DEMO)/quote.circuit --resume
 	-$(WIREWORK) validate $(DEMO)/quote.circuit --model $(DEMO)/run --quick --group controls \
 		--plot $(DEMO)/report.png --out $(DEMO)/report.json
+	$(WIREWORK) explain $(DEMO)/quote.circuit --model $(DEMO)/run --labels
 	$(WIREWORK) view $(DEMO)/quote.circuit --model $(DEMO)/run --report $(DEMO)/report.json \
 		--export $(DEMO)/quote.html
+	$(WIREWORK) view --gallery $(DEMO) --export $(DEMO)/gallery.html
 	@echo
 	@$(WIREWORK) info $(DEMO)/quote.circuit
 	@echo
-	@echo "Open $(DEMO)/quote.html in a browser to see the circuit."
+	@echo "Open $(DEMO)/quote.html in a browser to touch the circuit, $(DEMO)/gallery.html to see all of them."
 	@echo "The run is $(DEMO)/run, the circuit $(DEMO)/quote.circuit, its report $(DEMO)/report.json."
 
 test: lint types chromium ## lint, types and all tests but the long ones
