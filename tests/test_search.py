@@ -146,7 +146,7 @@ def test_bisection_goes_beyond_the_open_gates_only_where_it_may(planted: Planted
 def test_gates_that_shut_too_much_are_trained_again_at_a_lower_price(tmp_path: Path) -> None:
     checkpoint = load_checkpoint("reference/v1-sparse-small")
     task = load_task("python/single_double_quote")
-    dear = DiscoveryConfig(steps=100, coefficient=0.2, clean_up=False)
+    dear = DiscoveryConfig(steps=100, coefficient=0.2, clean_up=False, attention=1)
     with pytest.raises(WireworkError, match="target-missed"):
         search(checkpoint, task, config=dear.replace(retries=0))
     state = tmp_path / "gates.state"

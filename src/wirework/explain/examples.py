@@ -25,6 +25,9 @@ _BATCH = 16
 MOST_EDGES = 1000
 """Every effect of an edge takes a pass over the prompts."""
 
+_MOST_RUNS, _FEWEST_PAIRS = 64_000, 16
+"""Pairs run in all for the effects of nodes, and pairs run for each at least."""
+
 
 @dataclass(frozen=True)
 class _Spot:
@@ -52,7 +55,8 @@ def top_examples(
     `top` examples of the largest magnitude, ties by window and position; `random` ones drawn from
     `seed`, evenly from all places where the node is not zero; at most one of each window. Each
     shows up to `span` tokens, most of them before the chosen one. The effects are those of
-    `node_effects` and `edge_effects` on 128 pairs from all over the split `report` of the task.
+    `node_effects` and `edge_effects` on 128 pairs from all over the split `report` of the task,
+    on fewer, down to 16, where there are more than 500 nodes.
     Circuits of more than 1,000 edges get no effects of edges.
     Raises `circuit-model-mismatch`, `ablation-unknown`, `windows-malformed`,
     `circuit-needs-model`.
@@ -60,7 +64,8 @@ def top_examples(
     require_model_of(circuit, checkpoint)
     tokens = _checked(windows, checkpoint, span)
     encoded = Task.from_json(circuit.task).encode(checkpoint.tokenizer, checkpoint.config.context)
-    report = PromptTensors.of(encoded.report).first(EFFECT_PAIRS)
+    pairs = min(EFFECT_PAIRS, max(_FEWEST_PAIRS, _MOST_RUNS // max(1, circuit.n_nodes)))
+    report = PromptTensors.of(encoded.report).first(pairs)
     effects = node_effects(circuit, report, start=start)
     tops: dict[Node, list[_Spot]] = {node: [] for node in effects}
     randoms: dict[Node, list[_Spot]] = {node: [] for node in effects}
