@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from wirework.core import WireworkError
 from wirework.explain.node_label import LabelScore, Term
 from wirework.probing.feature import NOT_ASKED, YES, Labels
 from wirework.probing.one_neuron import confusion, f1_of
@@ -66,6 +68,22 @@ def holds(labels: Labels) -> tuple[Holds, Holds]:
     asked has it not. Only tokens that no feature is asked of do not count.
     """
     return labels == YES, (labels != NOT_ASKED).any(1)
+
+
+def common_columns(parts: Sequence[Holds], least: int, what: str) -> NDArray[np.int64]:
+    """Features that `least` tokens of training and of held-out text, `parts`, have, and as many
+    have not. Raises `scan-without-features`, which says that `what` cannot be explained."""
+    rare = np.minimum.reduce([np.minimum(x.sum(0), (~x).sum(0)) for x in parts])
+    columns = np.flatnonzero(rare >= max(1, least))
+    if not len(columns):
+        raise WireworkError(
+            "scan-without-features", f"no feature has enough labels to explain {what}",
+            expected=f"{least} tokens with it and {least} without in training and in held-out "
+            "text each",
+            got=f"at most {int(rare.max(initial=0))} of {len(rare)} features",
+            hint="more documents, or a smaller `least`",
+        )  # fmt: skip
+    return columns
 
 
 def conjunction(held: Holds, terms: Terms) -> Holds:

@@ -24,6 +24,7 @@ from wirework.explain.label_search import (
     Holds,
     LabelSearch,
     Values,
+    common_columns,
     conjunction,
     holds,
 )
@@ -129,17 +130,7 @@ class _Parts:
             for mask in labelled.split(seed, test)
         )
         parts = had[train], had[test_rows]
-        rare = [np.minimum(x.sum(0), (~x).sum(0)) for x in parts]
-        columns = np.flatnonzero(np.minimum(*rare) >= max(1, least))
-        if not len(columns):
-            raise WireworkError(
-                "scan-without-features", "no feature has enough labels to explain a node",
-                expected=f"{least} positives and {least} negatives in training and in held-out "
-                "text each",
-                got=f"at most {int(np.minimum(*rare).max(initial=0))} of "
-                f"{len(labelled.features)} features",
-                hint="more documents, or a smaller `least`",
-            )  # fmt: skip
+        columns = common_columns(parts, least, "a node")
         names = tuple(feature.name for feature in labelled.features)
         orders = ((random.permutation(len(x)) for x in parts) for _ in range(_SHUFFLES))
         return cls(

@@ -13,10 +13,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from wirework.core import Edge, WireworkError
+from wirework.core import Edge
 from wirework.core.progress import StartProgress, silent
 from wirework.core.stats import bootstrap_interval
-from wirework.explain.label_search import Holds, Terms, conjunction
+from wirework.explain.label_search import Holds, Terms, common_columns, conjunction
 from wirework.explain.model_weight import ModelWeight
 from wirework.explain.node_label import Term
 from wirework.explain.predicate_search import PredicateSearch, worth
@@ -114,17 +114,7 @@ class _Round:
         cls, labelled: LabelledTokens, order: Integers, samples: list[WindowSample], least: int
     ) -> _Round:
         first, second = (labelled.labels[order[sample.rows]] == YES for sample in samples)
-        rare = [np.minimum(x.sum(0), (~x).sum(0)) for x in (first, second)]
-        columns = np.flatnonzero(np.minimum(*rare) >= max(1, least))
-        if not len(columns):
-            raise WireworkError(
-                "scan-without-features", "no feature has enough labels to explain a weight",
-                expected=f"{least} tokens with it and {least} without in training and in held-out "
-                "text each",
-                got=f"at most {int(np.minimum(*rare).max(initial=0))} of "
-                f"{len(labelled.features)} features",
-                hint="more documents, or a smaller `least`",
-            )  # fmt: skip
+        columns = common_columns((first, second), least, "a weight")
         names = tuple(feature.name for feature in labelled.features)
         return cls((first, second), names, PredicateSearch(first, columns))
 
