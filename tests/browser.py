@@ -66,6 +66,31 @@ class Visit:
 
 
 @contextlib.contextmanager
+def opened(
+    browser: Browser,
+    address: str,
+    *,
+    size: tuple[int, int] = (1280, 800),
+    scheme: Literal["light", "dark"] = "light",
+) -> Iterator[Visit]:
+    """Open a page in a context of its own and wait until its script has run."""
+    width, height = size
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    try:
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        found = Visit(page)
+        found.listen()
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]", state="attached")
+        yield found
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
 def visit(
     browser: Browser,
     file: Path,
@@ -74,23 +99,12 @@ def visit(
     scheme: Literal["light", "dark"] = "light",
     fragment: str = "",
 ) -> Iterator[Visit]:
-    """Open a file, and a `#fragment` of it, in a context of its own; wait for its script."""
-    width, height = size
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-    )
-    try:
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        found = Visit(page)
-        found.listen()
-        page.goto(file.resolve().as_uri() + fragment)
-        page.wait_for_selector("html[data-ready]", state="attached")
-        if page.locator(".prompts").count():
+    """Open the page of a circuit from its file, at a `#fragment`, and wait until it runs."""
+    address = file.resolve().as_uri() + fragment
+    with opened(browser, address, size=size, scheme=scheme) as found:
+        if found.page.locator(".prompts").count():
             # A page of one circuit is drawn before the circuit can run in it.
-            page.wait_for_selector("html[data-engine]", state="attached")
+            found.page.wait_for_selector("html[data-engine]", state="attached")
         # The drawing is laid out when the browser has told its width.
-        page.wait_for_selector("svg.circuit[width]")
+        found.page.wait_for_selector("svg.circuit[width]")
         yield found
-    finally:
-        context.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
+from browser import start_browser
 from find_chromium import MISSING, find_chromium
 
 # The same examples on every run: a failure seen once is seen again.
@@ -30,3 +33,10 @@ def chromium() -> Path:
     program = find_chromium()
     assert program is not None, MISSING
     return program
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for all tests of a file; every visit has a context of its own."""
+    with start_browser(chromium) as browser:
+        yield browser

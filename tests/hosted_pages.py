@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
-
-from browser import Visit
+from playwright.sync_api import Page
 
 LOOKS = [
     ((1280, 800), "light"),
@@ -26,31 +22,6 @@ LOOKS = [
     ),
 ]
 """Sizes and colour schemes: a wide and a narrow page at once, the rest in the long tests."""
-
-
-@contextlib.contextmanager
-def opened(
-    browser: Browser,
-    address: str,
-    *,
-    size: tuple[int, int] = (1280, 800),
-    scheme: Literal["light", "dark"] = "light",
-) -> Iterator[Visit]:
-    """Open a page in a context of its own and wait until its script has run."""
-    width, height = size
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-    )
-    try:
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        found = Visit(page)
-        found.listen()
-        page.goto(address)
-        page.wait_for_selector("html[data-ready]", state="attached")
-        yield found
-    finally:
-        context.close()
 
 
 def serious(page: Page) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page
 
-from browser import Visit, start_browser, visit
+from browser import Visit, visit
 from viewer_circuits import nodes_at, quote_task, random_circuit
 from wirework.circuit import Circuit, every_node
 from wirework.core import Measure, Report
@@ -43,12 +43,6 @@ def content(circuit: Circuit) -> dict[str, Any]:
             scale = circuit.calibration
             side["margins"] = scale.scale * (wanted - other) + (scale.shift, -scale.shift)[row]
     return content
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from browser import start_browser
-from hosted_pages import LOOKS, opened, serious, sideways
+from browser import opened
+from hosted_pages import LOOKS, serious, sideways
 from viewer_circuits import quote_task, random_circuit
 from wirework.circuit import Circuit, every_node
 from wirework.core import Site
@@ -98,12 +97,6 @@ def test_what_makes_a_comparison_doubtful_is_said(left: Circuit) -> None:
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

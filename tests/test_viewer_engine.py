@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
-from browser import start_browser, visit
+from browser import visit
 from circuits import ANSWERS, small_circuit
 from networks import (
     Array,
@@ -37,12 +37,6 @@ from wirework.viewer.content import page_content
 from wirework.viewer.program import program
 
 SETS = {"seven": (7,), "others": (2, 4)}
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from browser import start_browser
-from hosted_pages import LOOKS, opened, serious, sideways
+from browser import opened
+from hosted_pages import LOOKS, serious, sideways
 from viewer_circuits import quote_task, random_circuit
 from wirework.circuit import every_node
 from wirework.core import Measure, Report, WireworkError
@@ -134,12 +133,6 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(folder: Path, tmp_pa
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from browser import Visit, start_browser
+from browser import Visit
 from page_hands import (
     STATE,
     Reference,
@@ -32,12 +32,6 @@ from wirework.planted import close_quote
 from wirework.viewer import export_page
 
 SIZES = [(1280, 800), (1920, 1080), (390, 844)]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from browser import start_browser, visit
+from browser import visit
 from viewer_circuits import quote_task, random_circuit
 from wirework.viewer import export_page
 from wirework.viewer.content import page_content
@@ -21,12 +20,6 @@ from wirework.viewer.page import document
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 """Timings of a shared machine say little: the bars here are wide, the figures come from
 `benchmarks/viewer_speed.py`."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

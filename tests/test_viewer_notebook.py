@@ -14,18 +14,12 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Frame, Page
 
-from browser import Visit, start_browser
+from browser import Visit
 from jupyter_server import Jupyter, start_jupyter
 from source_tree import ROOT
 
 NOTEBOOK = ROOT / "examples" / "circuit_in_a_notebook.ipynb"
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 def test_the_example_is_clean() -> None:

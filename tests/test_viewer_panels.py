@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from browser import Visit, start_browser, visit
+from browser import Visit, visit
 from drawn_page import box, drawn_content, lines, lit, lonely_edge, middle_of
 from viewer_circuits import nodes_at, random_circuit
 from wirework.circuit import Circuit
@@ -24,12 +24,6 @@ def circuit() -> Circuit:
 @pytest.fixture(scope="module")
 def content(circuit: Circuit) -> dict[str, Any]:
     return drawn_content(circuit)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

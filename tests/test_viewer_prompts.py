@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from browser import Visit, start_browser, visit
+from browser import Visit, visit
 from page_hands import (
     STATE,
     Reference,
@@ -28,12 +28,6 @@ from wirework.viewer import export_page
 from wirework.viewer.content import page_content
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \u202e &amp; {{style}}"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

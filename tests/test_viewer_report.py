@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 import torch
 from playwright.sync_api import Browser
 
-from browser import start_browser
-from hosted_pages import LOOKS, opened, serious, sideways
+from browser import opened
+from hosted_pages import LOOKS, serious, sideways
 from validation_reports import CURVES, MEASURES, report
 from viewer_circuits import quote_task, random_circuit
 from wirework.ablation import PromptTensors, lone_margins
@@ -171,12 +170,6 @@ def test_a_circuit_that_cannot_run_alone_has_no_curve() -> None:
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
-from browser import start_browser
-from hosted_pages import LOOKS, opened, serious, sideways
+from browser import opened
+from hosted_pages import LOOKS, serious, sideways
 from viewer_circuits import quote_task, random_circuit
 from wirework.circuit import Circuit
 from wirework.core import WireworkError
@@ -236,12 +236,6 @@ def test_it_listens_to_this_machine_alone() -> None:
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @contextlib.contextmanager

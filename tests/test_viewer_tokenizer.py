@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from playwright.sync_api import Browser, Page
 from scipy.special import erf
 from tokenizers import Regex, pre_tokenizers
 
-from browser import start_browser
 from circuits import small_circuit
 from page_engine import open_modules, start_engine
 from wirework.data import Tokenizer
@@ -29,12 +26,6 @@ TEXTS = [
 ]
 ODD = " \t\r\n\x0b\x0c\x1c\x1f\x85\xa0\u1680\u180e\u2003\u200b\u2028\u202f\u2060\u3000\ufeff'\"/"
 """Blanks, and what one library or another takes for blanks."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Frame, Locator, Page
 from traitlets import TraitError
 
-from browser import start_browser, visit
+from browser import visit
 from viewer_circuits import quote_task, random_circuit
 from widget_host import Host, hosted
 from wirework.circuit import Circuit, every_node
@@ -23,12 +23,6 @@ from wirework.viewer.notebook import show
 from wirework.viewer.widget import CircuitWidget
 
 NOTHING: dict[str, Any] = {"nodes": {}, "edges": []}
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with start_browser(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
