@@ -36,11 +36,12 @@ def main() -> None:
     seeds = range(wanted.seeds)
     judged: list[Judged] = []
     kinds: tuple[Kind, ...] = ("true", "hard", "easy")
-    for kind in kinds:
-        fixed_on = sorted(set(families_of(kind)) - held_out(kind))
-        judged += judge(
-            cases_of(kind, fixed_on, seeds, config.discovery.target_loss), config, shown
-        )
+    fixed_on = [(kind, name) for kind in kinds for name in set(families_of(kind)) - held_out(kind)]
+    with shown("verdicts", len(fixed_on) * len(seeds)) as progress:
+        for kind, family in sorted(fixed_on):
+            for case in cases_of(kind, [family], seeds, config.discovery.target_loss):
+                judged += judge([case], config)
+                progress.advance(verdict=judged[-1].report.verdict or "")
     table = [_row(name, judged) for name in sorted({n for j in judged for n in j.report.measures})]
     for row in table:
         print("  ".join(f"{key} {value}" for key, value in row.items()))

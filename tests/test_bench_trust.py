@@ -10,6 +10,7 @@ import pytest
 from test_cli import wirework
 from wirework.bench.trust import PLANTED, TrustBench, bench_trust, dated
 from wirework.bench.trust_cases import Kind, cases_of, families_of, held_out
+from wirework.core import Report, WireworkError
 from wirework.validation import ValidationConfig
 
 SMALL = ValidationConfig(
@@ -18,12 +19,21 @@ SMALL = ValidationConfig(
 )  # fmt: skip
 
 
-def test_a_sample_of_the_ground_truth() -> None:
-    config = TrustBench(
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrustBench:
+    return TrustBench(
         verdict_seeds=1, held_out_only=False, validation=SMALL,
         families=("majority", "shortcut/cancelled", "easy/constant-answers"),
+        rows=tmp_path_factory.mktemp("rows"),
     )  # fmt: skip
-    report = bench_trust(config)
+
+
+@pytest.fixture(scope="module")
+def report(config: TrustBench) -> Report:
+    return bench_trust(config)
+
+
+def test_a_sample_of_the_ground_truth(report: Report) -> None:
     assert report.kind == "trust"
     for name in ("planted_exact", "node_auroc", "edge_auroc", "true_kept", "hard_null_exposed"):
         assert report[name].value == 1, name
@@ -36,6 +46,37 @@ def test_a_sample_of_the_ground_truth() -> None:
     assert verdicts["shortcut/cancelled/seed-0"]["verdict"] == "unfaithful"
     assert verdicts["shortcut/cancelled/seed-0"]["why"]
     assert verdicts["easy/constant-answers/seed-0"]["missed"]
+
+
+def test_a_measurement_goes_on_from_the_rows_that_it_kept(
+    config: TrustBench, report: Report
+) -> None:
+    assert config.rows
+    kept = sorted(config.rows.iterdir())
+    assert len(kept) == 3 + 3
+    kept[0].unlink()
+    written = [path.stat().st_mtime_ns for path in kept[1:]]
+    again = bench_trust(config)
+    assert again.to_json()["details"] == report.to_json()["details"]
+    assert str(again) == str(report)
+    assert kept[0].exists()
+    assert [path.stat().st_mtime_ns for path in kept[1:]] == written
+
+
+def test_rows_of_another_measurement_are_refused(config: TrustBench, report: Report) -> None:
+    other = {"validation": SMALL.replace(pairs=13).plain()}
+    with pytest.raises(WireworkError) as caught:
+        bench_trust(config.replace(**other))
+    assert caught.value.code == "rows-foreign"
+    with pytest.raises(WireworkError) as caught:
+        bench_trust(config.replace(discovery=PLANTED.replace(steps=3).plain()))
+    assert caught.value.code == "rows-foreign"
+
+
+def test_an_unknown_family_is_refused() -> None:
+    code, _, err = wirework("bench", "trust", "--family", "magority")
+    assert code == 1
+    assert "error[family-unknown]" in err and "majority" in err
 
 
 @pytest.mark.parametrize("kind", ["true", "hard", "easy"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from pydantic import Field
 
 from wirework.ablation import AblationConfig
+from wirework.bench.kept_rows import KeptRows, Row
 from wirework.bench.machine import describe_machine, notes_on
 from wirework.bench.trust_cases import (
     ABLATIONS,
@@ -25,12 +28,13 @@ from wirework.bench.trust_cases import (
     planted_model,
 )
 from wirework.core import Config, Measure, Report, RunRecord
+from wirework.core.errors import unknown_choice
 from wirework.core.progress import StartProgress, silent
 from wirework.core.stats import share_interval
 from wirework.discovery import DiscoveryConfig, alternatives, discover, take_circuit
 from wirework.discovery.alternatives import nodes_of
 from wirework.planted import minimal_circuits
-from wirework.planted.recovery import Recovery, recovery
+from wirework.planted.recovery import recovery
 from wirework.validation import ValidationConfig, validate
 from wirework.validation.findings import Findings
 
@@ -60,7 +64,8 @@ class TrustBench(Config):
 
     `seeds` of every planted model and ablation for recovery; `verdict_seeds` of every family of
     right and wrong circuits for verdicts; `held_out_only`: of families that no bar was fixed on.
-    `families`: only these, planted or null; all where none is named.
+    `families`: only these, planted or null; all where none is named. `rows`: a folder that keeps
+    every result, so that the same call goes on where it was stopped; None keeps nothing.
     """
 
     seed: int = 0
@@ -68,13 +73,18 @@ class TrustBench(Config):
     verdict_seeds: int = Field(2, ge=1)
     held_out_only: bool = True
     families: tuple[str, ...] = ()
+    rows: Path | None = None
     discovery: DiscoveryConfig = PLANTED
     validation: ValidationConfig = ValidationConfig()
 
-    def asks(self, family: str, kind: Kind) -> bool:
-        """Whether the verdict on a family of circuits is scored."""
-        known = not self.families or family in self.families
-        return known and (not self.held_out_only or family in held_out(kind))
+    def recovered(self) -> list[str]:
+        """Families of planted models that are searched."""
+        return [name for name in FAMILIES if not self.families or name in self.families]
+
+    def judged(self, kind: Kind) -> list[str]:
+        """Families of circuits whose verdict is scored."""
+        names = [name for name in families_of(kind) if not self.families or name in self.families]
+        return [name for name in names if not self.held_out_only or name in held_out(kind)]
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,11 @@ class Judged:
         }
 
 
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {"true_kept": "true", "hard_null_exposed": "hard", "easy_null_exposed": "easy"}
+)
+
+
 FULL: Mapping[str, Any] = MappingProxyType({"seeds": 5, "verdict_seeds": 8, "held_out_only": False})
 """All ground truth there is."""
 
@@ -116,36 +131,41 @@ def bench_trust(config: TrustBench | None = None, *, start: StartProgress = sile
     nodes and edges; beside it the lowest AUROC. `alternatives_reported`: models with several
     minimal circuits of which `alternatives` names more than one, all of them right. `true_kept`:
     minimal circuits not called unfaithful. The other two: wrong circuits called unfaithful.
+    Raises `family-unknown` before any work, `rows-foreign`.
     """
     config = config or TrustBench()
+    known = sorted({name for kind in KINDS.values() for name in families_of(kind)})
+    for name in config.families:
+        if name not in known:
+            raise unknown_choice("family-unknown", "family", name, known)
     machine = describe_machine()
-    found = _recovery_findings(config, start) | _verdict_findings(config, start)
+    told = config.plain()
+    rows = KeptRows(config.rows, {name: told[name] for name in ("seed", "discovery", "validation")})
+    found = _recovery_findings(config, rows, start) | _verdict_findings(config, rows, start)
     measures = {
         name: replace(measure, bar=BARS.get(name)) for name, measure in found.measures.items()
     }
     record = RunRecord.collect(
-        seed=config.seed, dtype="float32", threads=torch.get_num_threads(), config=config.plain()
+        seed=config.seed, dtype="float32", threads=torch.get_num_threads(), config=told
     )
-    told = {"machine": machine, "notes": notes_on(machine)}
-    return Report("trust", measures, provenance={**record.to_json(), **told}, details=found.details)
+    provenance = {**record.to_json(), "machine": machine, "notes": notes_on(machine)}
+    return Report("trust", measures, provenance=provenance, details=found.details)
 
 
-def judge(cases: Iterator[Case], config: TrustBench, start: StartProgress) -> list[Judged]:
+def judge(cases: Iterable[Case], config: TrustBench) -> list[Judged]:
     """Take every case out of its model and validate it."""
     judged = []
-    with start("verdicts", 0) as progress:
-        for case in cases:
-            ablation = AblationConfig.of_name(case.ablation).plain()
-            circuit = take_circuit(
-                case.checkpoint, case.task, case.nodes,
-                config=config.discovery.replace(ablation=ablation),
-            )  # fmt: skip
-            report = validate(
-                circuit, case.checkpoint, groups=VERDICT_GROUPS, config=config.validation,
-                seed=config.seed,
-            )  # fmt: skip
-            judged.append(Judged(case, report))
-            progress.advance(verdict=report.verdict or "")
+    for case in cases:
+        ablation = AblationConfig.of_name(case.ablation).plain()
+        circuit = take_circuit(
+            case.checkpoint, case.task, case.nodes,
+            config=config.discovery.replace(ablation=ablation),
+        )  # fmt: skip
+        report = validate(
+            circuit, case.checkpoint, groups=VERDICT_GROUPS, config=config.validation,
+            seed=config.seed,
+        )  # fmt: skip
+        judged.append(Judged(case, report))
     return judged
 
 
@@ -153,70 +173,66 @@ VERDICT_GROUPS = ("fit", "subsets", "mechanism")
 """Groups whose measures have bars that decide between faithful and unfaithful."""
 
 
-def _verdict_findings(config: TrustBench, start: StartProgress) -> Findings:
+def _verdict_findings(config: TrustBench, rows: KeptRows, start: StartProgress) -> Findings:
     seeds = range(config.seed, config.seed + config.verdict_seeds)
-    chosen: dict[str, Kind] = {
-        "true_kept": "true", "hard_null_exposed": "hard", "easy_null_exposed": "easy"
-    }  # fmt: skip
+    asked = {name: config.judged(kind) for name, kind in KINDS.items()}
     found: dict[str, Measure] = {}
-    table = []
-    for name, kind in chosen.items():
-        families = [family for family in families_of(kind) if config.asks(family, kind)]
-        judged = judge(cases_of(kind, families, seeds, config.discovery.target_loss), config, start)
-        right = sum(one.kept if name == "true_kept" else not one.kept for one in judged)
-        what = "right circuits not called unfaithful"
-        if name != "true_kept":
-            what = "wrong circuits called unfaithful"
-        found[name] = _share(right, len(judged), f"Share of {what}")
-        table += [one.to_json() for one in judged]
+    table: list[Row] = []
+    with start("verdicts", len(seeds) * sum(map(len, asked.values()))) as progress:
+        for name, families in asked.items():
+            judged = []
+            for family, seed in product(families, seeds):
+                make = partial(_verdict, KINDS[name], family, seed, config)
+                judged.append(rows.row(f"verdict-{KINDS[name]}-{family}-{seed}", make))
+                progress.advance(verdict=judged[-1]["verdict"])
+            kept = sum(row["verdict"] != "unfaithful" for row in judged)
+            what, right = "wrong circuits called unfaithful", len(judged) - kept
+            if name == "true_kept":
+                what, right = "right circuits not called unfaithful", kept
+            found[name] = _share(right, len(judged), f"Share of {what}")
+            table += judged
     return Findings(found, {"verdicts": table})
 
 
-def _recovery_findings(config: TrustBench, start: StartProgress) -> Findings:
+def _verdict(kind: Kind, family: str, seed: int, config: TrustBench) -> Row:
+    (one,) = judge(cases_of(kind, [family], [seed], config.discovery.target_loss), config)
+    return one.to_json()
+
+
+def _recovery_findings(config: TrustBench, rows: KeptRows, start: StartProgress) -> Findings:
     seeds = range(config.seed, config.seed + config.seeds)
-    unique: list[Recovery] = []
-    several: list[bool] = []
-    table: list[Mapping[str, Any]] = []
-    families = [name for name in FAMILIES if not config.families or name in config.families]
-    with start("recovery", len(families) * len(ABLATIONS) * len(seeds)) as progress:
-        for family in families:
-            for ablation in ABLATIONS:
-                for seed in seeds:
-                    one, named = _recover(family, ablation, seed, config.discovery)
-                    if one.unique:
-                        unique.append(one)
-                    else:
-                        several.append(named)
-                    table.append(_row(family, ablation, seed, one, named))
-                    progress.advance()
-    exact = sum(one.exact and one.edges_exact for one in unique)
+    asked = list(product(config.recovered(), ABLATIONS, seeds))
+    table = []
+    with start("recovery", len(asked)) as progress:
+        for one in asked:
+            make = partial(_recover, *one, config.discovery)
+            table.append(rows.row("recovery-{}-{}-{}".format(*one), make))
+            progress.advance()
+    unique = [row for row in table if row["minimal_circuits"] == 1]
+    several = [row["alternatives_reported"] for row in table if row["minimal_circuits"] > 1]
+    exact = sum(row["exact"] for row in unique)
     told = "Share of planted models with several minimal circuits of which more than one is named"
     measures = {
         "planted_exact": _share(exact, len(unique), "Share of unique planted circuits found"),
-        "node_auroc": _least([one.node_auroc for one in unique], "nodes"),
-        "edge_auroc": _least([one.edge_auroc for one in unique], "edges"),
+        "node_auroc": _least([row["node_auroc"] for row in unique], "nodes"),
+        "edge_auroc": _least([row["edge_auroc"] for row in unique], "edges"),
         "alternatives_reported": _share(sum(several), len(several), told),
     }
     return Findings(measures, {"recovery": table})
 
 
-def _recover(
-    family: str, ablation: str, seed: int, discovery: DiscoveryConfig
-) -> tuple[Recovery, bool]:
+def _recover(family: str, ablation: str, seed: int, discovery: DiscoveryConfig) -> Row:
     """A search beside the truth; where there are several truths, whether more than one is told."""
     planted = planted_model(family, seed).under(ablation)
     config = discovery.replace(ablation=planted.config.plain())
     truth = minimal_circuits(planted, config.target_loss)
     circuit = discover(planted.checkpoint, planted.task, config=config, seed=seed)
     one = recovery(planted, truth, circuit)
-    if one.unique:
-        return one, False
-    others = alternatives(planted.checkpoint, planted.task, circuit, config=config, seed=seed)
-    named = {nodes_of(found) for found in others.circuits}
-    return one, len(named) > 1 and named <= set(truth)
-
-
-def _row(family: str, ablation: str, seed: int, one: Recovery, named: bool) -> dict[str, Any]:
+    named = None
+    if not one.unique:
+        others = alternatives(planted.checkpoint, planted.task, circuit, config=config, seed=seed)
+        found = {nodes_of(other) for other in others.circuits}
+        named = len(found) > 1 and found <= set(truth)
     return {
         "family": family,
         "ablation": ablation,
@@ -225,7 +241,7 @@ def _row(family: str, ablation: str, seed: int, one: Recovery, named: bool) -> d
         "exact": one.exact and one.edges_exact,
         "node_auroc": one.node_auroc,
         "edge_auroc": one.edge_auroc,
-        "alternatives_reported": None if one.unique else named,
+        "alternatives_reported": named,
     }
 
 

@@ -176,21 +176,32 @@ def trust(
     full: Annotated[
         bool, typer.Option("--full", help="All families, 5 and 8 seeds; the result gets a date.")
     ] = False,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="Only this family; may be repeated.")
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Keep every result in this folder; the same call goes on from there."),
+    ] = None,
     seed: SEED = 0,
     out: OUT = None,
     as_json: JSON = False,
 ) -> None:
     """What searches and verdicts are worth where the truth is known; 1 if a bar is missed.
 
-    Example: wirework bench trust --full --out trust.json
+    Example: wirework bench trust --full --rows trust-rows --out trust.json
     """
     with session(as_json) as run:
         settle_process()
         from wirework.bench.trust import FULL, TrustBench, bench_trust, dated
 
-        config = TrustBench(seed=seed, seeds=seeds, verdict_seeds=verdict_seeds)
+        asked = {"seed": seed, "seeds": seeds, "verdict_seeds": verdict_seeds}
         if full:
-            config = config.replace(**FULL)
+            asked.update(FULL)
+        config = TrustBench.parse(
+            {**asked, "families": family or [], "rows": rows}, "the command line"
+        )
+        if full:
             out = dated(out or Path("trust.json"))
         _finish(run, bench_trust(config, start=run.progress), out)
 
