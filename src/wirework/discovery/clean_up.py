@@ -45,7 +45,7 @@ def drop_nodes(bench: Bench, found: Candidate, start: StartProgress = silent) ->
     def without(now: Candidate, nodes: list[Node]) -> Candidate:
         return bench.measure(_without(now.keep, nodes), now.cut)
 
-    with start("clean-up", len(found)) as progress:
+    with start("clean-up", 0) as progress:
         while True:
             prices = {node: bench.weigh(found, node) for node in _nodes(found)}
             fewer = _drop(bench, found, _nodes_by_price(found, prices), prices, without, _has_node)
@@ -67,7 +67,7 @@ def drop_edges(
         return bench.measure(now.keep, now.cut.union(gone))
 
     drops: list[Drop] = []
-    with start("edge clean-up", found.edges) as progress:
+    with start("edge clean-up", 0) as progress:
         while True:
             prices = {edge: bench.weigh(found, edge) for edge, _ in edges(found.lone, found.nodes)}
             ranked = sorted(prices, key=lambda edge: (prices[edge].loss, edge))
