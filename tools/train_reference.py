@@ -2,7 +2,11 @@
 
     pip install --no-deps --target libs PACKAGE...      (python tools/train_reference.py --packages)
     python tools/train_reference.py v1-sparse --libs libs --runs runs/reference
+    python tools/train_reference.py v1-sparse --libs libs --runs runs/reference \\
+        --dense-steps 2500 --set sparsity.lr=0.004
 
+The last trains a dense twin: the same shape, text and recipe, every weight and activation free, so
+few steps that it ends at the loss of the sparse one. It stays in `--runs`.
 Can be stopped at any time and started again. Hours on two cores for the largest. A model is put
 into the package once it is trained; a name is never used twice.
 """
@@ -69,6 +73,16 @@ def recipe(name: str, libs: str) -> TrainConfig:
     sys.exit(f"no recipe for {name}")
 
 
+def dense_twin(config: TrainConfig, steps: int) -> TrainConfig:
+    """The same model with nothing held at zero, trained for so many steps."""
+    return config.replace(
+        name=f"{config.name}-dense-{steps}",
+        steps=steps,
+        model={**config.model.plain(), "afrac": 1.0},
+        sparsity={**config.sparsity.plain(), "density": 1.0, "embedding_density": 1.0},
+    )
+
+
 def answers(checkpoint: Checkpoint) -> dict[str, float]:
     """Accuracy on the report pairs of the tasks that a reference model is judged by."""
     found = {}
@@ -83,6 +97,8 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help="v1-sparse, v1-sparse-small or v1-dense")
     parser.add_argument("--libs", default="libs", help="where pip put the packages")
     parser.add_argument("--runs", type=Path, default=Path("runs/reference"))
+    parser.add_argument("--dense-steps", type=int, help="a dense twin instead, not published")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of a dense twin")
     parser.add_argument("--hours", type=float, default=0.0, help="training took this long")
     parser.add_argument("--packages", action="store_true", help="print the packages and stop")
     wanted = parser.parse_args()
@@ -90,9 +106,15 @@ def main() -> None:
         sys.stdout.write(" ".join(PACKAGES) + "\n")
         return
     settle_process()
-    run = wanted.runs / wanted.name
     shown = progress_to(Console(stderr=True), quiet=False)
-    checkpoint = train(recipe(wanted.name, wanted.libs), run, resume=True, start=shown)
+    config = recipe(wanted.name, wanted.libs)
+    if wanted.dense_steps is not None:
+        config = dense_twin(config, wanted.dense_steps).override(wanted.set)
+    run = wanted.runs / config.name
+    checkpoint = train(config, run, resume=True, start=shown)
+    if wanted.dense_steps is not None:
+        sys.stdout.write(f"{run}: {checkpoint.losses}\n")
+        return
     stored = publish(
         checkpoint,
         Corpus.open(run / "corpus"),
