@@ -70,7 +70,9 @@ def test_exactly_the_k_largest_survive(
 
 @pytest.mark.parametrize("kind", ["smooth", "ties", "mostly zero"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("width", [2048, 10_000, 32_768])
+@pytest.mark.parametrize(
+    "width", [2048, *(pytest.param(wide, marks=pytest.mark.long) for wide in (10_000, 32_768))]
+)
 def test_wide_rows(width: int, dtype: torch.dtype, kind: str) -> None:
     assert_survivors(draw((2, width), kind, dtype, 0), width // 4)
 

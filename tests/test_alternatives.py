@@ -22,7 +22,8 @@ QUICK = DiscoveryConfig(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("build", [twin_values, pytest.param(either_unit, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("build", [twin_values, either_unit])
 def test_every_minimal_circuit_of_a_redundant_model_is_found(build: Callable[[], Planted]) -> None:
     planted = build()
     truth = minimal_circuits(planted, QUICK.target_loss)

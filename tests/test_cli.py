@@ -25,6 +25,13 @@ SMALL = [
 ]  # fmt: skip
 
 
+FEW = [
+    "draws=3", "pairs=12", "restore_draws=4", "budgets=[1]", "adversary_restarts=1",
+    "adversary_steps=1", "adversary_tries=2", "null_steps=10", "matched_draws=2", "attack_pairs=4",
+    "test_draws=19", "needed_nodes=4",
+]  # fmt: skip
+
+
 def wirework(*arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -92,8 +99,9 @@ def test_validate_prints_one_report_and_its_exit_code_says_whether_bars_were_met
 ) -> None:
     out = tmp_path / "report.json"
     code, text, err = wirework(
-        "validate", circuit, "--model", run, "--set", "draws=3", "--out", out, "--json"
-    )
+        "validate", circuit, "--model", run, "--out", out, "--json",
+        *(word for value in FEW for word in ("--set", value)),
+    )  # fmt: skip
     report = json.loads(text)
     assert report == json.loads(out.read_text())
     assert report["schema"] == 1

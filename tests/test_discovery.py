@@ -70,7 +70,11 @@ SWITCHES: list[dict[str, Any]] = [
 
 @settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.9))
-@pytest.mark.parametrize("changes", SWITCHES, ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [*SWITCHES[:3], *(pytest.param(one, marks=pytest.mark.long) for one in SWITCHES[3:])],
+    ids=str,
+)
 def test_masked_model_circuit_and_engine_agree_on_200_prompts(
     changes: dict[str, Any], seed: int, share: float, task: Task, tokenizer: Tokenizer
 ) -> None:

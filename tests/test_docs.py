@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from error_codes import error_codes
 from floors import FLOORS
 from source_tree import ROOT, SourceTree
+from wirework.cli.app import app
 from write_docs import PAGES
 
 COMMAND = re.compile(r"^[@\s]*(?:wirework|\$\(WIREWORK\)) (?P<words>[a-z].*)$", re.MULTILINE)
@@ -92,16 +90,12 @@ def _commands_shown(project: SourceTree) -> dict[str, set[str]]:
 
 
 def test_every_command_shown_exists(project: SourceTree) -> None:
-    program = Path(sys.executable).with_name("wirework")
-    environment = {**os.environ, "COLUMNS": "300", "NO_COLOR": "1"}
     shown = _commands_shown(project)
     assert {"train", "discover", "validate", "view", "tasks list", "info"} <= shown.keys()
     for name, options in shown.items():
-        done = subprocess.run(
-            [program, *name.split(), "--help"], capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, f"wirework {name}: {done.stderr}"
-        assert options <= set(re.findall(r"--[a-z-]+", done.stdout)), name
+        done = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "300"})
+        assert done.exit_code == 0, f"wirework {name}: {done.output}"
+        assert options <= set(re.findall(r"--[a-z-]+", done.output)), name
 
 
 def test_every_link_leads_somewhere(project: SourceTree) -> None:

@@ -90,6 +90,18 @@ BUILDERS = pytest.mark.parametrize(
     "builder", [*CIRCUITS, *LACKS], ids=lambda builder: builder.__name__
 )
 EACH_ABLATION = pytest.mark.parametrize("ablation", ABLATIONS)
+# Every model at once under one of the ablations; under the others in the long tests.
+PAIRS_OF_BOTH = pytest.mark.parametrize(
+    ("builder", "ablation"),
+    [
+        pytest.param(
+            builder, ablation, marks=[] if j == i % len(ABLATIONS) else pytest.mark.long,
+            id=f"{builder.__name__}-{ablation}",
+        )
+        for i, builder in enumerate([*CIRCUITS, *LACKS])
+        for j, ablation in enumerate(ABLATIONS)
+    ],
+)  # fmt: skip
 
 
 def truth(builder: Builder, planted: Planted) -> set[frozenset[Node]]:
@@ -114,7 +126,10 @@ def search(planted: Planted, seed: int, **options: object) -> Circuit:
 
 
 @BUILDERS
-@pytest.mark.parametrize(("seed", "size"), [(0, 16), (1, 16), (2, 32)])
+@pytest.mark.parametrize(
+    ("seed", "size"),
+    [(0, 16), *(pytest.param(*one, marks=pytest.mark.long) for one in [(1, 16), (2, 32)])],
+)
 def test_the_model_does_its_task_with_few_weights(builder: Builder, seed: int, size: int) -> None:
     planted = builder(seed=seed, size=size)
     checkpoint = planted.checkpoint
@@ -131,16 +146,14 @@ def test_the_model_does_its_task_with_few_weights(builder: Builder, seed: int, s
     assert nonzero < 0.02 * sum(m.weight.numel() for m in checkpoint.model.projected())
 
 
-@BUILDERS
-@EACH_ABLATION
+@PAIRS_OF_BOTH
 def test_enumeration_finds_every_minimal_circuit(builder: Builder, ablation: str) -> None:
     planted, found = enumerated(builder, ablation, 0)
     assert len(found) == len(set(found))
     assert set(found) == truth(builder, planted)
 
 
-@BUILDERS
-@EACH_ABLATION
+@PAIRS_OF_BOTH
 def test_discovery_recovers_a_minimal_circuit(builder: Builder, ablation: str) -> None:
     recovers(builder, ablation, seed=0)
 
@@ -300,8 +313,7 @@ def test_the_truth_is_that_of_trying_every_set_by_itself(ablation: str) -> None:
     assert set(minimal_circuits(planted, TARGET)) == smallest
 
 
-@BUILDERS
-@EACH_ABLATION
+@PAIRS_OF_BOTH
 def test_no_proper_subset_of_a_minimal_circuit_meets_the_target(
     builder: Builder, ablation: str
 ) -> None:

@@ -71,7 +71,9 @@ def all_triples(X: Floats, loss: Loss, gamma: float) -> float:
     return nothing - float((r[supports] * solved).sum(axis=1).max()) / 2
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 20))]
+)
 def test_one_and_two_neurons_equal_brute_force_over_1024(seed: int) -> None:
     # Correlated neurons with the published shrinkage, others with a weak one (n gamma_z = 10).
     X, loss = problem(300, 1024, loss="squared", hard=seed % 2 == 1, seed=seed)

@@ -51,7 +51,7 @@ def ablated(name: str) -> list[str]:
     return settings + ["ablation.gate=before"] * ("gate-before" in options)
 
 
-@pytest.mark.parametrize("edges", ["false", "true"])
+@pytest.mark.parametrize("edges", [pytest.param("false", marks=pytest.mark.long), "true"])
 @pytest.mark.parametrize("name", CONSTANT)
 def test_a_circuit_cut_to_constants_is_the_masked_model_and_runs_alone(
     planted: Planted, name: str, edges: str, tmp_path: Path

@@ -28,6 +28,8 @@ EXPOSED = {
     "shortcut/shared-write": "subset_random",
 }
 """Families of wrong circuits, with what must be among the reasons."""
+SELDOM = ("shortcut/backup", "forbidden/role-change")
+"""Those of which another in the list has the same reason."""
 
 
 def verdict(null: Null, right: bool = False) -> tuple[str | None, list[str]]:
@@ -94,7 +96,10 @@ def test_decisive_reasons_come_first() -> None:
     assert len(missed) == len(RULES)
 
 
-@pytest.mark.parametrize("family", EXPOSED)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=pytest.mark.long if f in SELDOM else []) for f in EXPOSED],
+)
 def test_a_wrong_circuit_that_looks_right_is_unfaithful_and_the_right_one_is_not(
     family: str,
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from browser import Visit
+from hosted_pages import LOOKS
 from page_hands import (
     STATE,
     Reference,
@@ -30,8 +31,6 @@ from wirework.circuit import Circuit, every_node
 from wirework.data import Tokenizer
 from wirework.planted import close_quote
 from wirework.viewer import export_page
-
-SIZES = [(1280, 800), (1920, 1080), (390, 844)]
 
 
 @pytest.fixture(scope="module")
@@ -349,10 +348,9 @@ def tab_to(page: Page, condition: str) -> None:
     raise AssertionError(f"no stop of the Tab key where {condition}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_what_matters_is_in_sight(
-    browser: Browser, quotes_file: Path, scheme: Any, size: tuple[int, int]
+    browser: Browser, quotes_file: Path, size: tuple[int, int], scheme: Any
 ) -> None:
     with running(browser, quotes_file, size=size, scheme=scheme) as opened:
         page = opened.page

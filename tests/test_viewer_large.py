@@ -65,7 +65,7 @@ def test_beyond_many_weights_the_strongest_are_drawn_first(
 
 @pytest.fixture(scope="module")
 def content() -> dict[str, Any]:
-    content = page_content(random_circuit(22, keep=0.32), examples=2)
+    content = page_content(random_circuit(22, keep=0.15), examples=2)
     group = {"members": [0, 1], "why": "same label", "unity": 0.95, "tokens": 99}
     return {**content, "groups": [group]}
 
