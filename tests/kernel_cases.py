@@ -102,6 +102,7 @@ def test_no_rows() -> None:
     assert y.shape == marks.shape == (0, 5)
 
 
+@pytest.mark.long
 def test_the_operator_is_sound_for_autograd_and_the_compiler() -> None:
     x = draw((5, 40), "ties", torch.float32, 0).to(DEVICE).requires_grad_()
     torch.library.opcheck(torch.ops.wirework.abs_top_k.default, (x, 10))

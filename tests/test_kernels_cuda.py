@@ -116,7 +116,14 @@ def assert_compiles(changes: dict[str, Any], backend: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    "changes", [{}, {"position": "concat", "d_position": 8, "bigram": "none", "sink": False}]
+    "changes",
+    [
+        {},
+        pytest.param(
+            {"position": "concat", "d_position": 8, "bigram": "none", "sink": False},
+            marks=pytest.mark.long,
+        ),
+    ],
 )
 def test_the_model_compiles_without_a_break(changes: dict[str, Any], device: str) -> None:
     assert_compiles(changes, "aot_eager", device)

@@ -235,8 +235,7 @@ def masked_model(planted: Planted, prompts: PromptTensors) -> Callable[[Keep], t
     return lambda keep: masked_margins(whole, holding, keep, prompts).double()
 
 
-@BUILDERS
-@EACH_ABLATION
+@PAIRS_OF_BOTH
 def test_cutting_nodes_that_are_not_active_changes_no_number(
     builder: Builder, ablation: str
 ) -> None:
@@ -301,7 +300,9 @@ def plain_test(planted: Planted) -> Callable[[Collection[Node]], bool]:
     return meets
 
 
-@EACH_ABLATION
+@pytest.mark.parametrize(
+    "ablation", [MEAN, *(pytest.param(name, marks=pytest.mark.long) for name in (ZERO, RESAMPLE))]
+)
 def test_the_truth_is_that_of_trying_every_set_by_itself(ablation: str) -> None:
     planted = twin_values(seed=2).under(ablation)
     meets = plain_test(planted)

@@ -208,6 +208,7 @@ def test_a_failure_of_the_disk_is_tried_again(files: dict[str, str], tmp_path: P
     assert sweep(files["model"], config, out, resume=True, execution=HERE).unsolved() == {}
 
 
+@pytest.mark.long
 def test_halving_searches_only_the_better_half_in_full(
     files: dict[str, str], tmp_path: Path
 ) -> None:
