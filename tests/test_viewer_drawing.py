@@ -96,6 +96,44 @@ def test_the_minimap_moves_the_view(page: Page) -> None:
     assert place(item)[0] < left - 200
 
 
+OVER_THE_DRAWING = """() => {
+  const rect = (item) => item.getBoundingClientRect();
+  const apart = (a, b) =>
+    a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  const map = rect(document.querySelector(".minimap"));
+  const frame = rect(document.querySelector(".frame"));
+  const inFrame = (r) => new DOMRect(
+    Math.max(r.left, frame.left), Math.max(r.top, frame.top),
+    Math.max(0, Math.min(r.right, frame.right) - Math.max(r.left, frame.left)),
+    Math.max(0, Math.min(r.bottom, frame.bottom) - Math.max(r.top, frame.top)));
+  const boxes = [...document.querySelectorAll(".box rect")].map(rect).map(inFrame);
+  const seen = boxes.filter((one) => one.width && one.height);
+  const rows = [...document.querySelectorAll(".steps > *, .legend > *, .as-table summary")];
+  const covered = [...seen, ...rows.map(rect)].filter((one) => !apart(one, map));
+  return [seen.length, covered.length, map.width];
+}"""
+
+
+def test_the_minimap_covers_nothing(page: Page) -> None:
+    for size in ((1280, 800), (1920, 1080), (390, 844)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.wait_for_timeout(60)
+        page.get_by_role("button", name="fit the whole drawing").click()
+        for _ in range(5):
+            page.get_by_role("button", name="zoom in").click()
+        place = page.locator(".minimap canvas").bounding_box()
+        assert place and place["x"] >= 0 and place["x"] + place["width"] <= size[0]
+        total = 0
+        for x, y in ((0.9, 0.95), (0.5, 0.7), (0.1, 0.95), (0.9, 0.2)):
+            page.locator(".minimap").click(
+                position={"x": x * place["width"], "y": y * place["height"]}
+            )
+            seen, covered, width = page.evaluate(OVER_THE_DRAWING)
+            total += seen
+            assert covered == 0 and width > 30
+        assert total > 8
+
+
 def test_two_fingers_zoom(page: Page) -> None:
     item = page.locator(".box.node").nth(8)
     before = place(item)[2]

@@ -16,8 +16,10 @@ from hosted_pages import LOOKS, serious, sideways
 from viewer_circuits import quote_task, random_circuit
 from wirework.circuit import every_node
 from wirework.core import Measure, Report, WireworkError
-from wirework.viewer import beside, gallery
+from wirework.core.files import write_json
+from wirework.viewer import beside, gallery, show
 from wirework.viewer.gallery import Gallery, export_gallery, find_circuits
+from wirework.viewer.size_curve import size_curve
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -106,6 +108,21 @@ def test_the_page_of_a_circuit_tells_in_which_others_its_nodes_are(found: Galler
     for node in every_node(circuit.nodes):
         expected = [second.file] if str(node) in second.nodes else []
         assert content["seen_in"][str(node)] == expected
+
+
+def test_a_ranking_at_hand_gives_the_curve_of_sizes(tmp_path: Path) -> None:
+    """In a gallery and in a notebook; elsewhere the nodes are ranked first, which takes minutes."""
+    circuit = random_circuit(22, keep=0.3, task=quote_task(2))
+    circuit.save(tmp_path / "a.circuit")
+    found = find_circuits(tmp_path)
+    assert content_of(found.circuit_page(found.entries[0], examples=1))["sizes"] is None
+    effects = {str(node): 0.5 * at for at, node in enumerate(every_node(circuit.nodes))}
+    ranked = {name: {"effect": effect} for name, effect in effects.items()}
+    evidence = {"version": 4, "nodes": ranked}
+    write_json(tmp_path / "a.evidence.json", evidence)
+    widget = show(circuit, evidence=evidence, examples=1)
+    for page in (found.circuit_page(found.entries[0], examples=1), widget._page):
+        assert content_of(page)["sizes"] == size_curve(circuit, effects)
 
 
 def test_nothing_to_show_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

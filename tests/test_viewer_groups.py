@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright.sync_api import Browser
+from typer.testing import CliRunner
 
+from page_hands import Reference, read, running, until
 from viewer_circuits import nodes_at, quote_task, random_circuit
-from wirework.circuit import Circuit, every_node
-from wirework.core import WireworkError
+from wirework.circuit import Circuit, Group, Groups, every_node
+from wirework.circuit.groups import groups_path
+from wirework.cli.app import app
+from wirework.core import Node, WireworkError
 from wirework.data import Tokenizer
 from wirework.explain.node_label import EffectShare, LabelScore, NodeLabel, Term
 from wirework.explain.weight_predicate import PredicateScore, WeightPredicate
 from wirework.tasks import Task
+from wirework.viewer import export_page
 from wirework.viewer.activity import Activity, histograms, measure_activity, unity
 from wirework.viewer.content import page_content
-from wirework.viewer.groups import AS_ONE, find_groups
+from wirework.viewer.groups import AS_ONE, find_groups, page_groups
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +238,129 @@ def test_many_weights_are_drawn_straight_behind_the_largest(circuit: Circuit) ->
     assert straight
     largest = sorted((abs(edge["weight"]) for edge in drawing["edges"]), reverse=True)
     assert max(abs(edge["weight"]) for edge in straight) <= largest[4999]
+
+
+# -- groups made by hand
+
+
+def made(circuit: Circuit, **fields: Any) -> Groups:
+    """One group in two places, one of a single node, one of neurons alone."""
+    neurons = [Node.parse(name) for name in nodes_at(circuit, "mlp.neuron")]
+    outs = [Node.parse(name) for name in nodes_at(circuit, "mlp.out")]
+    groups = (
+        Group("opens a <b>string</b>", (outs[0], *neurons[:2])),
+        Group("alone", (neurons[3],)),
+        Group("kept", tuple(neurons[4:6])),
+    )
+    return Groups(**{"model_hash": circuit.model_hash, "groups": groups, **fields})
+
+
+def test_groups_made_by_hand_are_shown_with_their_check(circuit: Circuit) -> None:
+    groups = made(circuit)
+    content = page_content(circuit, groups=groups, examples=0)
+    names = [node["name"] for node in content["drawing"]["nodes"]]
+    task = Task.from_json(circuit.task)
+    report = task.encode(Tokenizer.from_json(circuit.tokenizer), None).report
+    values = measure_activity(circuit, task, report).values
+    by_hand = {one["label"]: one for one in content["groups"] if one["why"] == "made by hand"}
+    for group in groups.groups:
+        shown = by_hand.pop(group.label)
+        assert {names[member] for member in shown["members"]} == {str(n) for n in group.nodes}
+        assert shown["members"] == sorted(shown["members"])
+        if len(group.nodes) == 1:
+            assert shown["unity"] is None
+        else:
+            expected = unity(values[:, shown["members"]])
+            assert shown["unity"] == pytest.approx(expected, rel=1e-3)
+            assert shown["tokens"] == len(values)
+    assert by_hand == {} and content["as_one"] == AS_ONE
+    members = [member for one in content["groups"] for member in one["members"]]
+    assert len(members) == len(set(members)), "no node stands in two groups"
+    needy = replace(circuit, runs_alone=False)
+    silent = page_content(needy, groups=groups, examples=0)["groups"]
+    assert len(silent) == 3 and {one["unity"] for one in silent} == {None}
+
+
+def test_nodes_grouped_by_hand_are_in_no_group_that_is_found(circuit: Circuit) -> None:
+    signal = np.random.default_rng(1).normal(size=300)
+    nodes = [{"name": f"0.mlp.neuron:{index}"} for index in range(4)]
+    drawing = {"nodes": nodes, "edges": [], "links": []}
+    ours = Groups("a" * 64, (Group("x", (Node.parse("0.mlp.neuron:2"),)),))
+    found = page_groups(drawing, {}, activity_of([signal] * 4), ours)
+    assert [one["members"] for one in found] == [[0, 1, 3], [2]]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"model_hash": "1" * 64}, {"pinned": frozenset([Node.parse("9.mlp.neuron:1")])}],
+)
+def test_groups_of_another_circuit_are_refused(circuit: Circuit, fields: dict[str, Any]) -> None:
+    with pytest.raises(WireworkError) as refused:
+        page_content(circuit, groups=made(circuit, **fields), examples=0)
+    assert refused.value.code == "groups-foreign"
+
+
+def test_the_file_of_groups_beside_a_circuit_is_shown(circuit: Circuit, tmp_path: Path) -> None:
+    """By `wirework view`, alone and in a gallery."""
+    place, page = tmp_path / "quote.circuit", tmp_path / "page.html"
+    circuit.save(place)
+    made(circuit).save(groups_path(place))
+    for words in ([place], ["--gallery", tmp_path]):
+        done = CliRunner().invoke(app, ["view", *map(str, words), "--export", str(page)])
+        assert done.exit_code == 0, done.stderr
+        shown = page if place in words else tmp_path / "page-pages" / "000-quote.html"
+        assert '"label":"opens a \\u003cb\\u003e' in shown.read_text()
+    made(circuit, model_hash="1" * 64).save(groups_path(place))
+    done = CliRunner().invoke(app, ["view", str(place), "--export", str(page)])
+    assert done.exit_code == 1 and "error[groups-foreign]" in done.stderr
+
+
+def test_a_folded_group_is_cut_in_one_step(
+    browser: Browser, circuit: Circuit, tmp_path: Path
+) -> None:
+    groups, reference = made(circuit), Reference.of(circuit)
+    names = sorted(str(node) for node in groups.groups[0].nodes)
+    cut = {name: {"kind": "ablate"} for name in names}
+    file = tmp_path / "page.html"
+    export_page(file, circuit, groups=groups, examples=2)
+    with running(browser, file) as opened:
+        page = opened.page
+        whole = read(page, "side(0)")
+        asked = (whole["text"], whole["wants"], whole["against"])
+        page.get_by_role("button", name="fold 3 groups").click()
+        assert page.locator(".box.folded").count() == 4, "a box in each of two columns"
+        under = page.locator(".box.folded .under").all_text_contents()
+        assert sum(text.startswith("opens a") for text in under) == 2
+        head = page.locator(".box.folded[aria-label*='opens a <b>']").first
+        head.focus()
+        page.keyboard.press("Enter")
+        panel = page.locator(".panel .group")
+        assert "opens a <b>string</b>" in panel.inner_text()
+        assert "Grouped by hand. They do not act as one" in panel.inner_text()
+        button = panel.get_by_role("button", name="cut the group")
+        button.focus()
+        page.keyboard.press("Space")
+        expected = reference.margins(*asked, nodes=cut)
+        assert read(page, "side(0).margins") == pytest.approx(expected, rel=1e-9)
+        assert sorted(read(page, "chosen.interventions.nodes")) == names
+        now = f"{float(f'{abs(expected[-1]):.3g}'):g}"
+        told = panel.locator(".controls").inner_text()
+        flips = (expected[-1] > 0) != (whole["margins"][-1] > 0)
+        assert now in told and ("flips" in told) == flips
+        assert page.locator(".change-name").all_inner_texts() == ["cut “opens a <b>string</b>”"]
+        assert page.locator(".box[data-change=ablate]:visible").count() == 2
+        page.keyboard.press("Control+z")
+        assert read(page, "side(0).margins") == whole["margins"]
+        assert page.get_by_role("button", name="undo").is_disabled(), "it was one step"
+        page.keyboard.press("Control+Shift+Z")
+        until(page, "location.hash.length > 10")
+        page.wait_for_timeout(250)
+        fragment = "#" + page.url.partition("#")[2]
+        page.get_by_role("button", name="restore the group").press("Enter")
+        assert read(page, "side(0).margins") == whole["margins"]
+    with running(browser, file, fragment=fragment) as again:
+        page = again.page
+        assert read(page, "side(0).margins") == pytest.approx(expected, rel=1e-9)
+        assert page.locator(".box.folded").count() == 4
+        pressed = page.get_by_role("button", name="cut the group").get_attribute("aria-pressed")
+        assert pressed == "true"

@@ -200,6 +200,23 @@ def test_what_was_missed_stands_first_and_groups_unfold(browser: Browser, file: 
         assert visit.complaints == []
 
 
+def test_groups_unfold_on_paper(browser: Browser, file: Path) -> None:
+    with opened(browser, file.as_uri()) as visit:
+        page = visit.page
+        groups = page.locator(".report details.group")
+        groups.last.locator("summary").click()
+        before = groups.evaluate_all("all => all.map(one => one.open)")
+        assert before.count(True) == 1 and len(before) > 2
+        page.evaluate(
+            "addEventListener('beforeprint', () => { window.printed ="
+            " [...document.querySelectorAll('.report .measure')].map(one => one.checkVisibility())"
+            " })"
+        )
+        page.pdf()
+        assert all(page.evaluate("window.printed"))
+        assert groups.evaluate_all("all => all.map(one => one.open)") == before
+
+
 def test_the_drawing_follows_the_size(browser: Browser, file: Path, circuit: Circuit) -> None:
     found = size_curve(circuit)
     assert found is not None

@@ -99,13 +99,13 @@ def _circuit(
 ) -> tuple[Pages, Callable[[str], Mapping[str, Any]] | None]:
     from wirework.core import Report
     from wirework.viewer import render_page
-    from wirework.viewer.beside import evidence_beside, load_circuit
+    from wirework.viewer.beside import evidence_beside, groups_beside, load_circuit
     from wirework.viewer.server import ASK
-    from wirework.viewer.size_curve import size_curve
+    from wirework.viewer.size_curve import measured_effects, size_curve
 
     found = load_circuit(place)
     loaded = None if report is None else Report.load(report)
-    evidence, answer = evidence_beside(place), None
+    evidence, groups, answer = evidence_beside(place), groups_beside(place), None
     if model is not None:
         checkpoint = _checkpoint(found, place, model)
         if live:
@@ -114,9 +114,11 @@ def _circuit(
             whole = WholeModel(found, checkpoint.sparse(), checkpoint.config.context)
             answer = whole.answer
         evidence = _gathered(run, found, place, checkpoint, model)
-    sizes = size_curve(found, _effects(evidence), start=run.progress)
+    sizes = size_curve(found, measured_effects(evidence), start=run.progress)
     more = {"sizes": sizes, **({} if answer is None else {"live": ASK})}
-    page = render_page(found, report=loaded, evidence=evidence, examples=examples, more=more)
+    page = render_page(
+        found, report=loaded, evidence=evidence, groups=groups, examples=examples, more=more
+    )
     return {"/": lambda: page}, answer
 
 
@@ -148,17 +150,6 @@ def _gathered(
         known = replace(found, labels=labels, predicates=known.predicates)
         known.save(kept)
     return known.to_json()
-
-
-def _effects(evidence: Any) -> dict[str, float]:
-    """By node its measured effect; none of them where the evidence is of another shape, which the
-    page's own check then says."""
-    nodes = evidence.get("nodes") if isinstance(evidence, dict) else None
-    return {
-        name: found["effect"]
-        for name, found in (nodes if isinstance(nodes, dict) else {}).items()
-        if isinstance(found, dict) and isinstance(found.get("effect"), float)
-    }
 
 
 def _comparison(left: Path, right: Path) -> Callable[[], str]:

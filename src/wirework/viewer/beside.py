@@ -1,11 +1,12 @@
-"""A circuit file that is to be shown, and what lies beside it: its report, its evidence."""
+"""A circuit file that is to be shown, and what lies beside it: report, evidence, groups."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, Groups
+from wirework.circuit.groups import groups_path
 from wirework.core import Report, WireworkError
 from wirework.core.files import read_json
 
@@ -27,6 +28,13 @@ def evidence_beside(path: Path) -> Any:
     """What `quote.evidence.json` holds, None without it. Raises `file-damaged`."""
     beside = path.with_suffix(".evidence.json")
     return read_json(beside) if beside.is_file() else None
+
+
+def groups_beside(path: Path) -> Groups | None:
+    """The groups that a person made, in `quote.groups.json`; None without it. Raises those of
+    `Groups.load`."""
+    beside = groups_path(path)
+    return Groups.load(beside) if beside.is_file() else None
 
 
 def report_beside(path: Path) -> Report | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, Groups
 from wirework.core import Report, WireworkError
 from wirework.data import Tokenizer
 from wirework.tasks import Task
@@ -18,7 +18,7 @@ from wirework.viewer.examples import (
     show_examples,
     show_heads,
 )
-from wirework.viewer.groups import find_groups
+from wirework.viewer.groups import AS_ONE, named_boxes, page_groups
 from wirework.viewer.link import circuit_mark
 from wirework.viewer.numbers import share, shown
 from wirework.viewer.program import program
@@ -32,22 +32,26 @@ def page_content(
     *,
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     examples: int = 12,
 ) -> dict[str, Any]:
-    """The page's data. Raises `evidence-malformed`, `evidence-foreign`, `view-examples-negative`,
-    and what the task stored in the circuit raises where it does not fit the stored tokenizer."""
+    """The page's data. Raises `evidence-malformed`, `evidence-foreign`, `groups-foreign`,
+    `view-examples-negative`, and what the task stored in the circuit raises where it does not fit
+    the stored tokenizer."""
     if examples < 0:
         raise WireworkError(
             "view-examples-negative", "a page cannot show fewer than no examples",
             expected="0 or more", got=str(examples), hint="12",
         )  # fmt: skip
+    if groups is not None:
+        groups.require_of(circuit)
     task = Task.from_json(circuit.task)
     encoded = task.encode(Tokenizer.from_json(circuit.tokenizer), circuit.network.context)
     answers = answer_sets(task, encoded)
     nothing = {"version": 1, "nodes": {}}
     told = show_evidence(circuit, nothing if evidence is None else evidence)
     labels = box_labels(told)
-    drawing = draw(circuit, answers, labels)
+    drawing = draw(circuit, answers, {*labels, *named_boxes(groups)})
     activity = measure_activity(circuit, task, encoded.report) if circuit.runs_alone else None
     return {
         "version": VERSION,
@@ -57,7 +61,8 @@ def page_content(
         "figures": _figures(circuit, task),
         "details": _details(circuit),
         "drawing": drawing,
-        "groups": [] if activity is None else find_groups(drawing, labels, activity),
+        "groups": page_groups(drawing, labels, activity, groups),
+        "as_one": AS_ONE,
         "histograms": None if activity is None else histograms(activity),
         "heads": show_heads(circuit),
         "examples": show_examples(circuit, task, chosen_pairs(task, examples)),

@@ -14,11 +14,12 @@ from wirework.core.files import write_text
 from wirework.core.progress import StartProgress, silent
 from wirework.data import Tokenizer
 from wirework.tasks import Task
-from wirework.viewer.beside import evidence_beside, load_circuit, report_beside
+from wirework.viewer.beside import evidence_beside, groups_beside, load_circuit, report_beside
 from wirework.viewer.drawing import draw
 from wirework.viewer.examples import answer_sets
 from wirework.viewer.numbers import share, short, shown
 from wirework.viewer.page import document, render_page
+from wirework.viewer.size_curve import ranked_curve
 
 MOST_CIRCUITS = 500
 _STYLES = ("base.css", "panels.css", "gallery.css")
@@ -58,8 +59,8 @@ class Gallery:
         return document(content, main="gallery.js", styles=_STYLES)
 
     def circuit_page(self, entry: Entry, *, examples: int = 12) -> str:
-        """The page of one circuit, with its report and evidence where they lie beside it. Its
-        `seen_in` names the other circuits of its model and task that hold a node."""
+        """The page of one circuit, with its report, evidence and groups where they lie beside it.
+        Its `seen_in` names the other circuits of its model and task that hold a node."""
         path = self.folder / entry.file
         circuit = load_circuit(path)
         rivals = [
@@ -71,9 +72,10 @@ class Gallery:
             str(node): [other.file for other in rivals if str(node) in other.nodes]
             for node in every_node(circuit.nodes)
         }
+        evidence = evidence_beside(path)
         return render_page(
-            circuit, report=report_beside(path), evidence=evidence_beside(path),
-            examples=examples, more={"seen_in": seen},
+            circuit, report=report_beside(path), evidence=evidence, groups=groups_beside(path),
+            examples=examples, more={"seen_in": seen, "sizes": ranked_curve(circuit, evidence)},
         )  # fmt: skip
 
 

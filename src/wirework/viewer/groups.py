@@ -1,28 +1,73 @@
-"""Nodes that can be drawn as one box: alike in the drawing, and shown to act as one."""
+"""Nodes that can be drawn as one box: grouped by hand, or alike and shown to act as one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from wirework.circuit import Groups
 from wirework.viewer.activity import Activity, unity
 from wirework.viewer.numbers import short
 
 AS_ONE = 0.9
-"""The least `unity` of a group that is offered."""
+"""The least `unity` of a group that acts as one."""
 
-JOINED, NAMED = "joined to the same", "same label"
+MADE, JOINED, NAMED = "made by hand", "joined to the same", "same label"
+
+
+def page_groups(
+    drawing: Mapping[str, Any],
+    labels: Mapping[str, str],
+    activity: Activity | None,
+    made: Groups | None = None,
+) -> list[dict[str, Any]]:
+    """Groups `made` by hand, and of the other nodes those found; no node stands in two.
+
+    A group has `members` (indices of nodes, rising), `label` ("" for one that was found), `why`,
+    `unity`, and the `tokens` it was measured on. `unity` is None where there is nothing to
+    measure: one node alone, or no `activity`.
+    """
+    indices = {node["name"]: index for index, node in enumerate(drawing["nodes"])}
+    groups = [
+        _group(sorted(indices[str(node)] for node in group.nodes), MADE, activity, group.label)
+        for group in (made.groups if made is not None else ())
+    ]
+    if activity is not None:
+        taken = {member for group in groups for member in group["members"]}
+        groups += find_groups(drawing, labels, activity, taken)
+    return sorted(groups, key=lambda group: group["members"][0])
+
+
+def _group(
+    members: list[int], why: str, activity: Activity | None, label: str = ""
+) -> dict[str, Any]:
+    found = {"members": members, "label": label, "why": why}
+    if activity is None or len(members) < 2:
+        return {**found, "unity": None, "tokens": 0}
+    values = activity.values[:, members]
+    return {**found, "unity": short(unity(values)), "tokens": len(values)}
+
+
+def named_boxes(made: Groups | None) -> set[str]:
+    """Nodes in whose boxes the groups stand when they are folded: the first of every place."""
+    found = set()
+    for group in made.groups if made is not None else ():
+        sites = {node.site for node in group.nodes}
+        found |= {str(min(node for node in group.nodes if node.site == site)) for site in sites}
+    return found
 
 
 def find_groups(
-    drawing: Mapping[str, Any], labels: Mapping[str, str], activity: Activity
+    drawing: Mapping[str, Any],
+    labels: Mapping[str, str],
+    activity: Activity,
+    taken: Collection[int] = frozenset(),
 ) -> list[dict[str, Any]]:
-    """Groups of two or more nodes; no node stands in two.
+    """Groups of two or more nodes that are not `taken`, as in `page_groups`.
 
     Candidates are nodes of one place that are joined to the same nodes and answers, in and out, or
     else have the same label (`labels`: name -> text). Of these, a node joins the first group with
-    which it acts as one: whose `unity` on the task's prompts stays at `AS_ONE` or more. A group has
-    `members` (indices of nodes, rising), `why`, `unity`, and the `tokens` it was measured on.
+    which it acts as one: whose `unity` on the task's prompts stays at `AS_ONE` or more.
     """
     nodes: Sequence[Mapping[str, Any]] = drawing["nodes"]
     joined: list[set[tuple[str, int | None, bool]]] = [set() for _ in nodes]
@@ -39,20 +84,17 @@ def find_groups(
         for index, (place, node) in enumerate(zip(places, nodes, strict=True))
     ]
     found: list[dict[str, Any]] = []
-    taken: set[int] = set()
+    used = set(taken)
     for why, keys in ((JOINED, alike), (NAMED, named)):
         classes: dict[Any, list[int]] = {}
         for index, key in enumerate(keys):
-            if index not in taken:
+            if index not in used:
                 classes.setdefault(key, []).append(index)
         for members in classes.values():
             for group in _as_one(members, activity):
-                value = short(unity(activity.values[:, group]))
-                found.append(
-                    {"members": group, "why": why, "unity": value, "tokens": len(activity.values)}
-                )
-                taken.update(group)
-    return sorted(found, key=lambda group: group["members"][0])
+                found.append(_group(group, why, activity))
+                used.update(group)
+    return found
 
 
 def _as_one(candidates: Sequence[int], activity: Activity) -> list[list[int]]:

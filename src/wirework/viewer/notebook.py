@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, Groups
 from wirework.core import Report, WireworkError
 
 if TYPE_CHECKING:
@@ -19,15 +19,16 @@ def show(
     *,
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     examples: int = 12,
     height: int = 760,
 ) -> CircuitWidget:
     """The page of a circuit, or of the one in a `.circuit` file, in a cell of a notebook.
 
-    `report`, `evidence`, `examples`: as of `view`. `height`: of the cell, in pixels, at least 200.
-    What is chosen in the page stands in the widget that is returned, and what is set there is
-    shown in the page; see `CircuitWidget`. Needs the extra `notebook`. Raises `extra-missing`, and
-    what `Circuit.load` and `render_page` raise.
+    `report`, `evidence`, `groups`, `examples`: as of `view`. `height`: of the cell, in pixels, at
+    least 200. What is chosen in the page stands in the widget that is returned, and what is set
+    there is shown in the page; see `CircuitWidget`. Needs the extra `notebook`. Raises
+    `extra-missing`, and what `Circuit.load` and `render_page` raise.
     """
     if find_spec("anywidget") is None:
         raise WireworkError(
@@ -38,4 +39,6 @@ def show(
     from wirework.viewer.widget import CircuitWidget
 
     found = circuit if isinstance(circuit, Circuit) else Circuit.load(circuit)
-    return CircuitWidget(found, report=report, evidence=evidence, examples=examples, height=height)
+    return CircuitWidget(
+        found, report=report, evidence=evidence, groups=groups, examples=examples, height=height
+    )

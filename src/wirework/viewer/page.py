@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, Groups
 from wirework.core import Report, WireworkError
 from wirework.core.files import write_text
 from wirework.viewer.content import page_content
@@ -28,17 +28,21 @@ def render_page(
     *,
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     examples: int = 12,
     more: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page as HTML. Equal input gives equal text.
 
     `report`: its measures, with bars passed or missed. `evidence`: top examples per node.
+    `groups`: made by hand, drawn as one box each where a reader folds them.
     `examples`: how many pairs of the task's `report` split can be looked at token by token.
     `more`: what only some pages hold, such as `sizes` (`size_curve`), `seen_in` or `live`.
     Raises those of `page_content`.
     """
-    content = page_content(circuit, report=report, evidence=evidence, examples=examples)
+    content = page_content(
+        circuit, report=report, evidence=evidence, groups=groups, examples=examples
+    )
     return document({**content, **(more or {})})
 
 
@@ -73,11 +77,14 @@ def export_page(
     *,
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     examples: int = 12,
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `render_page` to a file, whole or not at all. Raises `disk-full` and the like too."""
-    page = render_page(circuit, report=report, evidence=evidence, examples=examples, more=more)
+    page = render_page(
+        circuit, report=report, evidence=evidence, groups=groups, examples=examples, more=more
+    )
     write_text(Path(path), page)
 
 
@@ -87,6 +94,7 @@ def view(
     export: Path | str | None = None,
     report: Report | None = None,
     evidence: Mapping[str, Any] | None = None,
+    groups: Groups | None = None,
     examples: int = 12,
 ) -> Path:
     """Draw a circuit, or the one in a `.circuit` file, as a page; returns where it is.
@@ -104,7 +112,7 @@ def view(
     else:
         found = Circuit.load(circuit)
         page = Path(circuit).with_suffix(".html") if export is None else Path(export)
-    export_page(page, found, report=report, evidence=evidence, examples=examples)
+    export_page(page, found, report=report, evidence=evidence, groups=groups, examples=examples)
     return page
 
 

@@ -70,6 +70,25 @@ def size_curve(
     }
 
 
+def measured_effects(evidence: Any) -> dict[str, float]:
+    """By node its effect in the evidence; none of them where that is of another shape, which the
+    page's own check then says."""
+    nodes = evidence.get("nodes") if isinstance(evidence, Mapping) else None
+    return {
+        name: found["effect"]
+        for name, found in (nodes if isinstance(nodes, Mapping) else {}).items()
+        if isinstance(found, Mapping) and isinstance(found.get("effect"), float)
+    }
+
+
+def ranked_curve(circuit: Circuit, evidence: Any) -> dict[str, Any] | None:
+    """`size_curve` where the evidence ranks every node; None where it would have to be measured,
+    which takes minutes for large circuits."""
+    effects = measured_effects(evidence)
+    ranked = effects.keys() >= {str(node) for node in every_node(circuit.nodes)}
+    return size_curve(circuit, effects) if ranked else None
+
+
 def _scores(circuit: Circuit, network: Network, prompts: Prompts) -> list[float | int | None]:
     scores = loss_and_accuracy(last_margins(network, prompts), circuit.calibration)
     return [short(score) for score in scores]

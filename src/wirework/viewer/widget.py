@@ -10,12 +10,13 @@ from typing import Any
 from anywidget import AnyWidget
 from traitlets import Bunch, Dict, Int, Unicode, default, observe, validate
 
-from wirework.circuit import Circuit
+from wirework.circuit import Circuit, Groups
 from wirework.core import Report, WireworkError
 from wirework.core.errors import nearest
 from wirework.viewer.content import page_content
 from wirework.viewer.link import link_malformed, pack_link, unpack_link
 from wirework.viewer.page import document
+from wirework.viewer.size_curve import ranked_curve
 
 _NUMBERS = {"ablate": None, "clamp": "value", "scale": "factor"}
 """What can be done to a node, and the name of the number that it takes."""
@@ -52,10 +53,13 @@ class CircuitWidget(AnyWidget):
         *,
         report: Report | None = None,
         evidence: Mapping[str, Any] | None = None,
+        groups: Groups | None = None,
         examples: int = 12,
         height: int = 760,
     ) -> None:
-        content = page_content(circuit, report=report, evidence=evidence, examples=examples)
+        content = page_content(
+            circuit, report=report, evidence=evidence, groups=groups, examples=examples
+        )
         drawing = content["drawing"]
         self.circuit = circuit
         self._mark = content["mark"]
@@ -66,7 +70,8 @@ class CircuitWidget(AnyWidget):
             for edge in drawing["edges"]
         ]
         self._boxes += [f"answer {answer['name']}" for answer in drawing["answers"]]
-        page = document({**content, "notebook": True})
+        more = {"notebook": True, "sizes": ranked_curve(circuit, evidence)}
+        page = document({**content, **more})
         super().__init__(_page=page, height=height)
 
     @default("interventions")

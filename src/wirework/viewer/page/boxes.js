@@ -2,6 +2,7 @@
 
 import { answerText, element, paint, shape } from "./dom.js";
 import { ANSWER, BOX, TOP } from "./geometry.js";
+import { foldedBoxes, groupLabel, groupName } from "./groups.js";
 import { chooseNode, currentSide, shareAt } from "./state.js";
 
 const LETTER = 5.9;
@@ -21,7 +22,8 @@ export function buildBoxes(state) {
   const nodes = drawing.nodes.map((node, index) => {
     const label = nodeLabel(page, index);
     const told = label ? `, tells ${labelText(label)}, held-out F1 ${label.scores.f1}` : "";
-    const under = label ? shape("text", { class: "under", "text-anchor": "middle", y: 24 }) : null;
+    const named = label || groupLabel(page, index);
+    const under = named ? shape("text", { class: "under", "text-anchor": "middle", y: 24 }) : null;
     const mark = node.positions ? positionMark() : null;
     const words = `${node.name}, ${node.words}${told}`;
     return buildBox(state, index, node.label, BOX, "node", words, [mark, under]);
@@ -67,19 +69,27 @@ function positionMark() {
   return shape("circle", { class: "position-mark", cx: -BOX.width / 2, cy: 0, r: 3.5 });
 }
 
-// Puts boxes in their places; labels are cut to the width of a column.
-export function placeBoxes(page, boxes, geometry) {
-  const letters = Math.floor((geometry.pitch - 8) / LETTER);
+export function placeBoxes(boxes, geometry) {
   boxes.forEach((box, index) => {
     const { x, y } = geometry.place(index);
     box.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
+  });
+}
+
+// What stands under the boxes, cut to the width of a column: the name of the folded group that is
+// drawn there, or else the label of the node.
+export function nameBoxes({ page, chosen }, { boxes, anchor, geometry }) {
+  const letters = Math.floor((geometry.pitch - 8) / LETTER);
+  const short = (text, room) => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
+  const folded = foldedBoxes(page, chosen.folded, anchor);
+  boxes.forEach((box, index) => {
     const under = box.querySelector(".under");
     if (!under) return;
+    const group = folded.get(index)?.group.label;
     const label = nodeLabel(page, index);
-    const score = label.scores.f1.toFixed(2).replace(/^0/, "");
-    const text = labelText(label);
-    const room = letters - score.length - 1;
-    under.textContent = `${text.length > room ? `${text.slice(0, room - 1)}…` : text} ${score}`;
+    const score = label ? ` ${label.scores.f1.toFixed(2).replace(/^0/, "")}` : "";
+    const own = label ? `${short(labelText(label), letters - score.length)}${score}` : "";
+    under.textContent = group ? short(group, letters) : own;
   });
 }
 
@@ -94,22 +104,18 @@ export function refreshBoxes(state, boxes) {
   });
 }
 
-// Folded groups stand in the box of their first member, with their number on it.
-export function foldBoxes(state, boxes, anchor) {
-  const sizes = new Map();
-  for (const group of state.chosen.folded) {
-    const { members } = state.page.groups[group];
-    sizes.set(members[0], members.length);
-  }
+// Folded groups stand in the boxes of their first nodes, with the number of nodes on them.
+export function foldBoxes({ page, chosen }, boxes, anchor) {
+  const folded = foldedBoxes(page, chosen.folded, anchor);
   anchor.forEach((first, index) => {
     const box = boxes[index];
-    const size = sizes.get(index);
+    const found = folded.get(index);
     box.classList.toggle("inside", first !== index);
-    box.classList.toggle("folded", size !== undefined);
+    box.classList.toggle("folded", found !== undefined);
     box.querySelector(".count-mark")?.remove();
-    const more = size ? `, folded group of ${size}` : "";
+    const more = found ? `, folded ${groupName(found.group)}` : "";
     box.setAttribute("aria-label", box.dataset.words + more);
-    if (size) box.append(countMark(size));
+    if (found?.size > 1) box.append(countMark(found.size));
   });
 }
 

@@ -78,12 +78,14 @@ function gridLine(y, text) {
   );
 }
 
+// Its name stands on the side of the line that is further from the ends of the chart.
 function barLine(y, bar) {
+  const below = y < HIGH / 2;
   return shape(
     "g",
     {},
     shape("line", { x1: EDGE.left, x2: WIDE - EDGE.right, y1: y, y2: y, class: "asked" }),
-    shape("text", { x: EDGE.left + 4, y: y + 13, class: "axis" }, `bar ${bar}`),
+    shape("text", { x: EDGE.left + 4, y: y + (below ? 13 : -4), class: "axis" }, `bar ${bar}`),
   );
 }
 

@@ -1,20 +1,27 @@
 // What can be done to the chosen node or edge; stands in its panel.
 
 import { element, signed } from "./dom.js";
-import { setEdge, setNode } from "./history.js";
+import { namesOf } from "./groups.js";
+import { refusal, setEdge, setNodes, withNodes } from "./history.js";
+import { answerWords } from "./outcome.js";
+import { marginUnder } from "./runs.js";
 import { edgeName } from "./state.js";
 
-// `choice`: {node} or {edge}, indices of the drawing. Empty where the circuit cannot run here.
+const CUT = { kind: "ablate" };
+const CONTROLS = { node: nodeControls, edge: edgeControls, group: groupControls };
+
+// `choice`: {node}, {edge} or {group}, indices of the drawing or of the page's groups. Empty where
+// the circuit cannot run here.
 export function buildControls(state, choice) {
   if (!state.page.program) return document.createDocumentFragment();
-  const box = element("div", { class: "controls", role: "group", "aria-label": "change it" });
+  const [[kind, index]] = Object.entries(choice);
+  const words = kind === "group" ? "change the group" : "change it";
+  const box = element("div", { class: "controls", role: "group", "aria-label": words });
   const told = element("p", { class: "controls-told", role: "alert" });
   const act = (change) => () => {
     told.textContent = change();
   };
-  const isNode = choice.edge === undefined;
-  const make = isNode ? nodeControls : edgeControls;
-  const parts = make(state, isNode ? choice.node : choice.edge, act);
+  const parts = CONTROLS[kind](state, index, act);
   box.append(...parts.items, told);
   let placed = false;
   const stop = state.onChange(() => {
@@ -31,8 +38,8 @@ function nodeControls(state, index, act) {
   const { name } = state.page.drawing.nodes[index];
   const now = () => state.chosen.interventions.nodes[name];
   const isCut = () => now()?.kind === "ablate";
-  const cutOrNot = () => setNode(state, name, isCut() ? null : { kind: "ablate" });
-  const cut = pressable("cut", act(cutOrNot));
+  const set = (what) => setNodes(state, [name], what);
+  const cut = pressable("cut", act(() => set(isCut() ? null : CUT)));
   const number = (label, start) =>
     element("input", {
       type: "number",
@@ -42,7 +49,6 @@ function nodeControls(state, index, act) {
     });
   const held = state.side(state.chosen.side).values?.[index][state.chosen.token] ?? 0;
   const [value, factor] = [number("value", Number(held.toPrecision(3))), number("factor", -1)];
-  const set = (what) => setNode(state, name, what);
   const clampTo = () => setNumber(value, (found) => set({ kind: "clamp", value: found }));
   const scaleBy = () => setNumber(factor, (found) => set({ kind: "scale", factor: found }));
   const clamp = pressable("hold at", act(clampTo));
@@ -77,6 +83,41 @@ function cutNote(state, index) {
   const values = is === undefined ? "" : `At token ${token}: ${signed(is)}${unlike}. `;
   if (constant === null) return `${values}Nothing stands for it when it is cut.`;
   return `${values}Cut, it is held at ${signed(constant)} (${engine.ablation} ablation).`;
+}
+
+// All nodes of a group, cut and given back in one step.
+function groupControls(state, index, act) {
+  const names = namesOf(state.page, state.page.groups[index]);
+  const now = () => names.map((name) => state.chosen.interventions.nodes[name]);
+  const isCut = () => now().every((what) => what?.kind === "ablate");
+  const set = (what) => setNodes(state, names, what);
+  const cut = pressable("cut the group", act(() => set(isCut() ? null : CUT)));
+  const back = pressable("restore the group", act(() => set(null)));
+  const note = element("p", { class: "quiet" });
+  const show = () => {
+    cut.setAttribute("aria-pressed", String(isCut()));
+    back.disabled = now().every((what) => !what);
+    note.textContent = groupNote(state, names);
+  };
+  return { items: [cut, back, note], show };
+}
+
+// What the answer to the prompt does without the group, beside everything else that is changed.
+function groupNote(state, names) {
+  const { engine, chosen } = state;
+  if (!engine) return "";
+  const side = state.side(chosen.side);
+  const [whole, without] = [null, CUT].map((what) => withNodes(chosen.interventions, names, what));
+  const reason = refusal(state, without);
+  if (reason) return `It cannot be cut: ${reason}.`;
+  const [was, is] = [whole, without].map((one) => marginUnder(state, chosen.side, one));
+  if (was === null) return "";
+  const flips = was > 0 !== is > 0 ? ": the answer flips" : "";
+  return (
+    `With it ${answerWords(side, was)}, without it ${answerWords(side, is)}${flips} (margin ` +
+    `${signed(was)} and ${signed(is)}). Cut, its nodes are held at their constants ` +
+    `(${engine.ablation} ablation).`
+  );
 }
 
 function edgeControls(state, index, act) {

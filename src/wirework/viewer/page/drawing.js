@@ -2,16 +2,16 @@
 
 import { element, rove, shape } from "./dom.js";
 import { buildGround, buildHeadings } from "./boxes.js";
-import { buildBoxes, foldBoxes, frameOf, neighbour, placeBoxes, refreshBoxes } from "./boxes.js";
-import { nodeLabel } from "./boxes.js";
+import { buildBoxes, foldBoxes, frameOf, nameBoxes, neighbour, nodeLabel } from "./boxes.js";
+import { placeBoxes, refreshBoxes } from "./boxes.js";
 import { buildCanvas } from "./canvas.js";
 import { ANSWER, BOX, makeGeometry } from "./geometry.js";
 import { followPointer } from "./focus.js";
 import { buildLegend } from "./legend.js";
-import { anchors, buildLines, lineWidth } from "./lines.js";
+import { anchors, groupLabel } from "./groups.js";
+import { buildLines, lineWidth } from "./lines.js";
 import { lineMarks } from "./marks.js";
-import { buildMinimap } from "./minimap.js";
-import { lineMarks } from "./marks.js";
+import { MAP_HEIGHT, buildMinimap } from "./minimap.js";
 import { onColours, readColours } from "./painter.js";
 import { drawnEdges, measureEffects, strongEnough, widthShares } from "./strength.js";
 import { chooseNode } from "./state.js";
@@ -25,7 +25,8 @@ const PAPER = 660;
 
 export function buildDrawing(state) {
   const { page } = state;
-  const labelled = page.drawing.nodes.some((_, index) => nodeLabel(page, index));
+  const named = (_, index) => nodeLabel(page, index) || groupLabel(page, index);
+  const labelled = page.drawing.nodes.some(named);
   const layers = {
     ground: shape("svg", { class: "ground", "aria-hidden": "true" }),
     boxes: shape("svg", { class: "circuit", role: "group", "aria-label": "nodes and answers" }),
@@ -46,7 +47,7 @@ export function buildDrawing(state) {
   const canvas = buildCanvas(view);
   const minimap = buildMinimap(view);
   const { ground, headings } = layers;
-  frame.append(ground, canvas.below, canvas.above, layers.boxes, headings, minimap.box);
+  frame.append(ground, canvas.below, canvas.above, layers.boxes, headings);
   Object.assign(picture, { frame, view, canvas, minimap, layers, anchor: [] });
 
   const focus = followPointer(state, picture);
@@ -56,7 +57,13 @@ export function buildDrawing(state) {
     { class: "picture card", "aria-label": "drawing" },
     buildTools(state, picture),
     element("div", { class: "drawing" }, frame, focus.tip),
-    buildLegend(state, picture.effects),
+    // Over the drawing, the map would cover some of it.
+    element(
+      "div",
+      { class: "below-drawing" },
+      element("div", {}, buildLegend(state, picture.effects)),
+      minimap.box,
+    ),
     buildTable(state, picture.effects),
   );
 }
@@ -145,10 +152,12 @@ function layOut(state, picture, width, highest) {
   }
   layers.ground.replaceChildren(...buildGround(drawing.columns, geometry));
   layers.headings.replaceChildren(...buildHeadings(drawing.columns, geometry));
-  placeBoxes(state.page, picture.boxes, geometry);
+  placeBoxes(picture.boxes, geometry);
   const narrow = Math.min(1, width / geometry.width);
   const scale = highest === Infinity ? narrow : Math.max(narrow, READABLE);
-  const height = Math.min(highest, geometry.height * scale);
+  const all = geometry.height * scale;
+  // What does not fit has its map in sight, too.
+  const height = all <= highest ? all : Math.max(LOWEST_FRAME, highest - MAP_HEIGHT - 8);
   frame.style.height = `${height}px`;
   Object.assign(view, { width, height, world: geometry });
   if (!before) view.begin();
@@ -162,6 +171,7 @@ function relay(state, picture) {
   const { page, chosen } = state;
   picture.anchor = anchors(page, chosen.folded);
   foldBoxes(state, picture.boxes, picture.anchor);
+  nameBoxes(state, picture);
   picture.drawn = drawnEdges(state, picture.effects);
   picture.all = buildLines(page, picture.geometry, picture.anchor, picture.drawn);
   repaint(state, picture);

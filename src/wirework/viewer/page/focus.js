@@ -2,6 +2,7 @@
 
 import { element, magnitude, signed, tokenName } from "./dom.js";
 import { labelText, nodeLabel } from "./boxes.js";
+import { groupAt, groupName } from "./groups.js";
 import { lineAt } from "./lines.js";
 import { carriedAt, arrivingAt } from "./strength.js";
 import { VIEWS, boxName, chooseEdge, chooseNode, currentSide } from "./state.js";
@@ -57,7 +58,7 @@ export function followPointer(state, picture) {
     box.addEventListener("blur", rest);
   });
   const lineUnder = (event) => {
-    if (event.target.closest?.(".box, .minimap") || frame.matches(".dragged")) return null;
+    if (event.target.closest?.(".box") || frame.matches(".dragged")) return null;
     const [x, y] = view.toWorld(event.clientX, event.clientY);
     return lineAt(picture.lines.filter((line) => !line.dim), x, y, REACH / view.scale);
   };
@@ -72,7 +73,7 @@ export function followPointer(state, picture) {
   });
   frame.addEventListener("pointerleave", rest);
   frame.addEventListener("click", (event) => {
-    if (event.target.closest(".box, .minimap")) return;
+    if (event.target.closest(".box")) return;
     const line = lineUnder(event);
     if (line?.edges.length) chooseEdge(state, strongest(state.page, line.edges));
     else if (!line) chooseNode(state, null);
@@ -109,9 +110,10 @@ function describeBox(state, index) {
     rows.push(node.words);
     const label = nodeLabel(page, index);
     if (label) rows.push(`tells ${labelText(label)}, held-out F1 ${label.scores.f1}`);
-    const group = page.groups.find((one) => one.members.includes(index));
-    const size = group?.members.length;
-    if (group) rows.push(`one of ${size} that act as one (${magnitude(group.unity)})`);
+    const group = page.groups[groupAt(page, index)];
+    const unity = group?.unity ?? null;
+    const acts = unity === null ? "" : `, which acts as one to ${magnitude(unity)}`;
+    if (group) rows.push(`one of ${groupName(group)}${acts}`);
   }
   if (value !== null) {
     const view = VIEWS.find(([name]) => name === chosen.view)[2];

@@ -3,6 +3,7 @@
 import { NONE } from "./engine.js";
 import { EngineError } from "./network.js";
 import { plural, signed } from "./dom.js";
+import { groupName, namesOf } from "./groups.js";
 
 const LONGEST_PAST = 200;
 
@@ -12,11 +13,15 @@ export function isChanged({ chosen }) {
 }
 
 // `what`: {kind: "ablate"}, {kind: "clamp", value}, {kind: "scale", factor}, or null: as it was.
-// Gives the reason where the circuit cannot do that, else "".
-export function setNode(state, name, what) {
-  const { nodes, edges } = state.chosen.interventions;
-  const { [name]: _, ...others } = nodes;
-  return apply(state, { nodes: what ? { ...others, [name]: what } : others, edges });
+// All of the nodes change in one step. Gives the reason where the circuit cannot do that, else "".
+export function setNodes(state, names, what) {
+  return apply(state, withNodes(state.chosen.interventions, names, what));
+}
+
+export function withNodes({ nodes, edges }, names, what) {
+  const others = Object.entries(nodes).filter(([name]) => !names.includes(name));
+  const changed = what ? names.map((name) => [name, what]) : [];
+  return { nodes: Object.fromEntries([...others, ...changed]), edges };
 }
 
 export function setEdge(state, name, cut) {
@@ -71,16 +76,24 @@ export function redo(state) {
 export function changesOf(state) {
   const { interventions, shown } = state.chosen;
   const { nodes, edges } = interventions;
+  const cut = cutGroups(state);
+  const together = new Set(cut.flatMap(({ names }) => names));
+  const alone = Object.entries(nodes).filter(([name]) => !together.has(name));
   const fewer = {
     words: `only ${plural(shown?.size ?? 0, "node")}`,
     takeBack: () => state.choose({ shown: null }),
   };
   return [
     ...(shown ? [fewer] : []),
-    ...Object.entries(nodes).map(([name, what]) => ({
+    ...cut.map(({ group, names }) => ({
+      words: `cut ${groupName(group)}`,
+      choice: { node: names[0] },
+      takeBack: () => setNodes(state, names, null),
+    })),
+    ...alone.map(([name, what]) => ({
       words: changeWords(name, what),
       choice: { node: name },
-      takeBack: () => setNode(state, name, null),
+      takeBack: () => setNodes(state, [name], null),
     })),
     ...edges.map((name) => ({
       words: `cut ${name.replace(" -> ", " → ")}`,
@@ -88,6 +101,16 @@ export function changesOf(state) {
       takeBack: () => setEdge(state, name, false),
     })),
   ];
+}
+
+// Groups of which every node is cut.
+function cutGroups({ page, chosen }) {
+  const { nodes } = chosen.interventions;
+  return page.groups.flatMap((group) => {
+    const names = namesOf(page, group);
+    const all = names.length > 1 && names.every((name) => nodes[name]?.kind === "ablate");
+    return all ? [{ group, names }] : [];
+  });
 }
 
 function changeWords(name, what) {

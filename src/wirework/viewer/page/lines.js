@@ -6,16 +6,6 @@ const FAINTEST = 0.8;
 const BOLDEST = 5;
 const THIN = { residual: 1.4, embedding: 1.2, steer: 1.8, unembedding: 1.6 };
 
-// By node, the node whose box it is drawn in: a folded group stands where its first member stands.
-export function anchors(page, folded) {
-  const anchor = page.drawing.nodes.map((_, index) => index);
-  for (const group of folded) {
-    const { members } = page.groups[group];
-    for (const member of members) anchor[member] = members[0];
-  }
-  return anchor;
-}
-
 // Lines as {kind, sign, of, edges, steps}: `of`, what it stands for; `edges`, indices of weights.
 // Links of one residual channel share their track, which is drawn once.
 export function buildLines(page, geometry, anchor, drawn) {

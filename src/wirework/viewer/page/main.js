@@ -23,7 +23,7 @@ const page = JSON.parse(document.getElementById("content").textContent);
 const state = createState(page);
 const link = createLink(state);
 const picture = buildDrawing(state);
-picture.querySelector(".drawing").after(buildSteps(state));
+picture.querySelector(".legend").before(buildSteps(state));
 markDrawing(state, picture);
 document.getElementById("page").append(
   buildHeading(page),

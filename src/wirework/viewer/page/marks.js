@@ -3,6 +3,7 @@
 
 import { element, shape } from "./dom.js";
 import { BOX } from "./geometry.js";
+import { anchors } from "./groups.js";
 
 const SIGNS = { ablate: "✂", clamp: "=", scale: "×" };
 const SAID = { ablate: "cut by hand", clamp: "held by hand", scale: "scaled by hand" };
@@ -15,9 +16,10 @@ export function markDrawing(state, picture) {
     picture.append(element("span", { id: `change-${kind}`, hidden: true }, words));
   }
   const show = () => {
-    const { interventions, step } = state.chosen;
+    const { step } = state.chosen;
+    const kinds = changedKinds(state);
     boxes.forEach((box, index) => {
-      const kind = index < nodes.length ? interventions.nodes[nodes[index].name]?.kind : undefined;
+      const kind = kinds.get(index);
       box.classList.toggle("later", step !== null && points[index][0] > step);
       if (box.dataset.change === kind) return;
       marks.get(index)?.remove();
@@ -44,6 +46,17 @@ export function markDrawing(state, picture) {
     picture.addEventListener(name, (event) => point(boxOf(event)));
   }
   for (const name of ["pointerleave", "focusout"]) picture.addEventListener(name, () => point(-1));
+}
+
+// How nodes are changed; the box of a folded group shows what is changed in it.
+function changedKinds({ page, chosen }) {
+  const anchor = anchors(page, chosen.folded);
+  const kinds = new Map();
+  page.drawing.nodes.forEach(({ name }, index) => {
+    const kind = chosen.interventions.nodes[name]?.kind;
+    if (kind) kinds.set(anchor[index], kind).set(index, kind);
+  });
+  return kinds;
 }
 
 function changeMark(sign) {

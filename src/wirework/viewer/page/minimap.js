@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 
 const MAP_WIDTH = 170;
-const MAP_HEIGHT = 120;
+export const MAP_HEIGHT = 96;
 
 export function buildMinimap(view) {
   const canvas = element("canvas");
@@ -16,7 +16,6 @@ export function buildMinimap(view) {
     view.centre((event.clientX - rect.left) / scale, (event.clientY - rect.top) / scale);
   };
   box.addEventListener("pointerdown", (event) => {
-    event.stopPropagation();
     event.preventDefault();
     box.setPointerCapture(event.pointerId);
     go(event);
@@ -29,8 +28,7 @@ export function buildMinimap(view) {
     // `boxes`: places {x, y, width, height} in the drawing.
     draw(boxes, lines, colours) {
       const { width, height } = view.world;
-      const room = Math.min(MAP_WIDTH, view.width * 0.34);
-      scale = Math.min(room / width, Math.min(MAP_HEIGHT, view.height * 0.3) / height);
+      scale = Math.min(MAP_WIDTH / width, MAP_HEIGHT / height);
       const sharp = window.devicePixelRatio || 1;
       canvas.width = Math.max(1, Math.round(width * scale * sharp));
       canvas.height = Math.max(1, Math.round(height * scale * sharp));

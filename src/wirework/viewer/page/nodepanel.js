@@ -4,6 +4,8 @@ import { element, magnitude, paint, percent, plural, signed, tokenText } from ".
 import { labelText } from "./boxes.js";
 import { buildControls } from "./controls.js";
 import { buildCopy } from "./copy.js";
+import { aboutGroup } from "./grouppanel.js";
+import { groupAt } from "./groups.js";
 import { buildHistogram } from "./histogram.js";
 import { boxName, chooseEdge, chooseNode, linesOf } from "./state.js";
 import { LISTS, nodeText } from "./nodetext.js";
@@ -12,12 +14,15 @@ export function aboutNode(state, index) {
   const { page } = state;
   const node = page.drawing.nodes[index];
   const evidence = page.evidence.nodes[node.name];
+  const group = aboutGroup(state, index);
+  const folded = state.chosen.folded.includes(groupAt(page, index));
   return [
-    element("p", {}, `This is the ${node.words}.`),
+    folded ? group : null,
+    element("p", {}, `${folded ? "Its first node" : "This"} is the ${node.words}.`),
     buildControls(state, { node: index }),
     evidence?.label ? aboutLabel(evidence.label) : null,
     evidence && evidence.effect !== null ? aboutEffect(evidence.effect) : null,
-    aboutGroup(state, index),
+    folded ? null : group,
     aboutOthers(page, node.name),
     node.positions ? quiet("It also takes in the token's position.") : null,
     buildHistogram(page, index),
@@ -93,41 +98,6 @@ function aboutEffect(effect) {
     "Direct effect: cut alone, it changes the mean answer margin by ",
     element("b", { class: "number" }, signed(effect)),
     ` (${words}).`,
-  );
-}
-
-// A group is offered only with the figure that says how far it acts as one.
-function aboutGroup(state, index) {
-  const { groups, drawing } = state.page;
-  const at = groups.findIndex((one) => one.members.includes(index));
-  if (at < 0) return null;
-  const { members, unity, why, tokens } = groups[at];
-  const alike = why === "same label" ? "They have the same label" : "They have the same neighbours";
-  const folded = state.chosen.folded.includes(at);
-  const foldWord = folded ? "unfold" : "fold";
-  const turn = () => {
-    const others = state.chosen.folded.filter((one) => one !== at);
-    state.choose({ folded: folded ? others : [...others, at] });
-  };
-  return element(
-    "section",
-    { class: "group" },
-    element("h3", {}, "Group ", count(plural(members.length, "node"))),
-    element(
-      "p",
-      { class: "quiet" },
-      `${alike} and act as one: ${magnitude(unity)} on ${plural(tokens, "token")} of the task's ` +
-        "prompts (1: multiples of one signal; 0: nothing in common).",
-    ),
-    element(
-      "div",
-      { class: "members" },
-      ...members.map((member) => {
-        const choose = () => chooseNode(state, member);
-        return element("button", { type: "button", onclick: choose }, drawing.nodes[member].name);
-      }),
-      element("button", { type: "button", class: "fold", onclick: turn }, foldWord),
-    ),
   );
 }
 

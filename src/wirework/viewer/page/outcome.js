@@ -10,8 +10,7 @@ function probabilityOf(margin) {
 }
 
 // "double 97.2%": the answer given and its share of the two that are compared.
-export function answerWords(side) {
-  const margin = side.margins.at(-1);
+export function answerWords(side, margin = side.margins.at(-1)) {
   const given = answerText(margin > 0 ? side.wants : side.against);
   return `${given} ${percent(probabilityOf(Math.abs(margin)))}`;
 }

@@ -14,6 +14,8 @@ export function buildReport(report) {
   const missed = asked.filter((measure) => !measure.passed);
   // What decides a verdict comes first.
   missed.sort((one, other) => Number(other.decisive) - Number(one.decisive));
+  const groups = report.groups.map((group) => groupOf(report, group));
+  unfoldInPrint(groups);
   return element(
     "section",
     { class: "report card", "aria-labelledby": "report-title" },
@@ -30,10 +32,21 @@ export function buildReport(report) {
     ),
     missed.length ? missedList(missed) : null,
     key(),
-    ...report.groups.map((group) => groupOf(report, group)),
+    ...groups,
     report.curves.length ? element("h3", { class: "curves-title" }, "Curves") : null,
     element("div", { class: "curves" }, ...report.curves.map(buildChart)),
   );
+}
+
+// Paper unfolds nothing.
+function unfoldInPrint(groups) {
+  let folded = [];
+  const open = (value) => folded.forEach((group) => (group.open = value));
+  window.addEventListener("beforeprint", () => {
+    folded = groups.filter((group) => !group.open);
+    open(true);
+  });
+  window.addEventListener("afterprint", () => open(false));
 }
 
 function missedList(missed) {

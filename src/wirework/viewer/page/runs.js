@@ -89,6 +89,17 @@ export function runSide(state, index, before) {
   };
 }
 
+// The margin at the last token of a side as it would be under other changes by hand; null where the
+// side cannot run.
+export function marginUnder(state, index, interventions) {
+  const { page, chosen } = state;
+  const { run, ids, wants, against, turned } = state.side(index);
+  if (!run) return null;
+  const changed = allInterventions({ page, chosen: { ...chosen, interventions } });
+  const { margin } = state.runOf(ids, changed);
+  return margin(wants, against, turned ? 1 - index : index).at(-1);
+}
+
 // By query its weights on the tokens up to it, and the share that stands on no token.
 function looksOf(all, length) {
   const weights = Array.from({ length }, (_, t) => all.subarray(t * length, t * length + t + 1));

@@ -2,6 +2,7 @@
 
 import { element, percent, plural } from "./dom.js";
 import { labelText, nodeLabel } from "./boxes.js";
+import { groupLabel } from "./groups.js";
 import { boxName, chooseNode } from "./state.js";
 import { drawnEdges, strongEnough } from "./strength.js";
 import { zoomButtons } from "./view.js";
@@ -35,7 +36,7 @@ export function matches(page, text) {
   const { nodes, answers } = page.drawing;
   const texts = nodes.map((node, index) => {
     const label = nodeLabel(page, index);
-    return label ? `${node.name} ${labelText(label)}` : node.name;
+    return [node.name, label ? labelText(label) : "", groupLabel(page, index)].join(" ");
   });
   texts.push(...answers.map((answer) => ["answer", answer.name, ...answer.tokens].join(" ")));
   return texts.flatMap((one, index) => (one.toLowerCase().includes(wanted) ? [index] : []));
@@ -142,7 +143,7 @@ function buildFold(state) {
     button.textContent = `${folded ? "unfold" : "fold"} ${plural(count, "group")}`;
     button.setAttribute("aria-pressed", String(folded > 0));
   };
-  button.title = "nodes that are joined to the same others, or labelled alike, and move as one";
+  button.title = "groups made by hand, and nodes joined or labelled alike that act as one";
   state.onChange((changes) => {
     if ("folded" in changes) show();
   });
