@@ -26,7 +26,10 @@ export function createView(frame, moved) {
     set,
     fit: () => set(0, 0, fitting()),
     begin: () => {
-      const scale = Math.max(fitting(), READABLE);
+      // A little smaller than readable rather than a little cut.
+      const across = view.width / view.world.width;
+      const least = across > 0.9 * READABLE ? Math.min(across, READABLE) : READABLE;
+      const scale = Math.max(fitting(), least);
       set(0, (view.height - view.world.height * scale) / 2, scale);
     },
     moveBy: (dx, dy) => set(view.x + dx, view.y + dy, view.scale),
