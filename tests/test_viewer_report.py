@@ -24,6 +24,7 @@ from wirework.tasks import Task
 from wirework.validation.groups import GROUPS
 from wirework.validation.verdict import RULES, verdict_of, with_bars
 from wirework.viewer import export_page
+from wirework.viewer.content import page_content
 from wirework.viewer.examples import chosen_pairs
 from wirework.viewer.report_panel import report_panel
 from wirework.viewer.size_curve import size_curve
@@ -252,6 +253,15 @@ def test_it_fits_and_axe_finds_nothing_serious(
         )
         found = serious(visit.page)
         assert [one for one in found if "report" in one or "size" in one or "chart" in one] == []
+
+
+def test_a_report_of_another_circuit_is_refused(circuit: Circuit) -> None:
+    own = replace(report(), provenance={"inputs": circuit.identity()})
+    assert page_content(circuit, report=own, examples=0)
+    foreign = replace(report(), provenance={"inputs": {**circuit.identity(), "nodes": "0" * 64}})
+    with pytest.raises(WireworkError) as caught:
+        page_content(circuit, report=foreign, examples=0)
+    assert caught.value.code == "report-foreign" and "nodes" in str(caught.value)
 
 
 def test_a_hostile_report_is_only_text(browser: Browser, circuit: Circuit, tmp_path: Path) -> None:

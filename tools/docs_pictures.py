@@ -1,5 +1,7 @@
-"""Take the pictures of the page that the docs show: of what `make demo` left in runs/demo, and of
-pages of a gallery and a comparison (`wirework view ... --export`) where they are named."""
+"""Take the pictures of the page that the docs show, of what `make demo` left in runs/demo.
+
+Those of a gallery and a comparison are of pages (`wirework view ... --export`) that are named.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from find_chromium import MISSING, find_chromium
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--gallery", type=Path)
@@ -25,7 +27,7 @@ def main() -> None:
         sys.exit(MISSING)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1600, "height": 960}, color_scheme="light")
         page.goto((wanted.demo / "quote.html").resolve().as_uri())
         page.wait_for_selector(".ranking[aria-busy=false]")
         page.wait_for_timeout(500)

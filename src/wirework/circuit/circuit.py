@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +100,16 @@ class Circuit:
     @property
     def shadow_weights(self) -> int:
         return self.sizes.shadow_weights
+
+    def identity(self) -> dict[str, str]:
+        """What a report of this circuit names it by: hashes of its model, nodes and edges."""
+        nodes = {str(site): list(found) for site, found in sorted(self.nodes.items())}
+        edges = [str(edge) for edge, _ in self.edges()]
+        return {
+            "model": self.model_hash,
+            "nodes": hashlib.sha256(json.dumps(nodes).encode()).hexdigest(),
+            "edges": hashlib.sha256(json.dumps(edges).encode()).hexdigest(),
+        }
 
     def edges(self) -> list[tuple[Edge, float]]:
         """Nonzero weights between kept nodes, in order of computation."""

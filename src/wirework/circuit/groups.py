@@ -55,13 +55,19 @@ class Groups:
         """Raises `groups-foreign` where they are of another model or name nodes that were cut."""
         kept = set(every_node(circuit.nodes))
         listed = {node for group in self.groups for node in group.nodes} | self.pinned
-        if self.model_hash != circuit.model_hash or not listed <= kept:
-            absent = ", ".join(str(node) for node in sorted(listed - kept)[:4])
+        if self.model_hash != circuit.model_hash:
             raise WireworkError(
                 "groups-foreign",
-                "these groups were made for another circuit",
-                expected=f"groups of nodes of model {circuit.model_hash[:12]}",
-                got=f"model {self.model_hash[:12]}" + (f", without {absent}" if absent else ""),
+                "these groups were made for a circuit of another model",
+                expected=f"groups of nodes of model {circuit.model_hash}",
+                got=f"model {self.model_hash}",
+            )
+        if not listed <= kept:
+            raise WireworkError(
+                "groups-foreign",
+                f"these groups name {len(listed - kept)} nodes that the circuit does not hold",
+                expected="nodes of the circuit, by the names in its page",
+                got=", ".join(str(node) for node in sorted(listed - kept)[:4]),
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +101,7 @@ class Groups:
                 Group(str(one["label"]), tuple(Node.parse(name) for name in one["nodes"]))
                 for one in value["groups"]
             )
-            pinned = frozenset(Node.parse(name) for name in value["pinned"])
+            pinned = frozenset(Node.parse(name) for name in value.get("pinned", ()))
             return cls(str(value["model_hash"]), groups, pinned)
         except (KeyError, TypeError) as error:
             raise _foreign(where, f"{type(error).__name__}: {error}"[:200]) from None

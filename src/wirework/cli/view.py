@@ -80,7 +80,8 @@ def _check(
     if (circuit is None) == (gallery is None):
         raise WireworkError(
             "view-what", "there has to be one thing to look at",
-            expected="a circuit or --gallery FOLDER", hint="wirework view quote.circuit",
+            expected="a circuit or --gallery FOLDER", got="neither" if circuit is None else "both",
+            hint="wirework view quote.circuit",
         )  # fmt: skip
     if (other is not None or gallery is not None) and (model is not None or report is not None):
         raise WireworkError(
@@ -99,12 +100,19 @@ def _circuit(
 ) -> tuple[Pages, Callable[[str], Mapping[str, Any]] | None]:
     from wirework.core import Report
     from wirework.viewer import render_page
-    from wirework.viewer.beside import evidence_beside, groups_beside, load_circuit
+    from wirework.viewer.beside import (
+        evidence_beside,
+        groups_beside,
+        load_circuit,
+        require_report_of,
+    )
     from wirework.viewer.server import ASK
     from wirework.viewer.size_curve import measured_effects, size_curve
 
     found = load_circuit(place)
     loaded = None if report is None else Report.load(report)
+    if loaded is not None:
+        require_report_of(loaded, found)
     evidence, groups, answer = evidence_beside(place), groups_beside(place), None
     if model is not None:
         checkpoint = _checkpoint(found, place, model)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 
 import torch
@@ -58,19 +56,11 @@ def validate(
 def _provenance(
     subject: Subject, config: ValidationConfig, groups: list[str], seed: int
 ) -> dict[str, object]:
-    circuit = subject.circuit
-    nodes = {str(site): list(found) for site, found in sorted(circuit.nodes.items())}
-    edges = [str(edge) for edge, _ in circuit.edges()]
     record = RunRecord.collect(
         seed=seed,
         dtype=str(subject.model.unembedding.weight.dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
-        inputs={
-            "model": circuit.model_hash,
-            "task": subject.task.hash(),
-            "nodes": hashlib.sha256(json.dumps(nodes).encode()).hexdigest(),
-            "edges": hashlib.sha256(json.dumps(edges).encode()).hexdigest(),
-        },
+        inputs={**subject.circuit.identity(), "task": subject.task.hash()},
         config={**config.plain(), "groups": groups},
     )
     return record.to_json()

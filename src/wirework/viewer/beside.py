@@ -37,10 +37,22 @@ def groups_beside(path: Path) -> Groups | None:
     return Groups.load(beside) if beside.is_file() else None
 
 
-def report_beside(path: Path) -> Report | None:
+def require_report_of(report: Report, circuit: Circuit) -> None:
+    """Raises `report-foreign` where the report says that it is about another circuit."""
+    about = report.provenance.get("inputs") or {}
+    other = [what for what, is_ in circuit.identity().items() if about.get(what, is_) != is_]
+    if other:
+        raise WireworkError(
+            "report-foreign", "the report is about another circuit",
+            expected="a validation of this circuit", got=f"one with other {', '.join(other)}",
+            hint="wirework validate CIRCUIT --model RUN --out report.json",
+        )  # fmt: skip
+
+
+def report_beside(path: Path, circuit: Circuit) -> Report | None:
     """The validation of `quote.circuit`: `quote.report.json`, `quote.json`, or `report.json` where
     the folder holds no other circuit. Files that are no validation reports are others' business;
-    raises `file-damaged` for what is no JSON."""
+    raises `file-damaged` for what is no JSON, `report-foreign`."""
     beside = [path.with_suffix(".report.json"), path.with_suffix(".json")]
     if len(list(path.parent.glob("*.circuit"))) == 1:
         beside.append(path.with_name("report.json"))
@@ -48,5 +60,7 @@ def report_beside(path: Path) -> Report | None:
         if file.is_file():
             value = read_json(file)
             if isinstance(value, dict) and value.get("kind") == "validation":
-                return Report.load(file)
+                report = Report.load(file)
+                require_report_of(report, circuit)
+                return report
     return None

@@ -10,6 +10,7 @@ from wirework.core import Report, WireworkError
 from wirework.data import Tokenizer
 from wirework.tasks import Task
 from wirework.viewer.activity import histograms, largest_values, measure_activity
+from wirework.viewer.beside import require_report_of
 from wirework.viewer.drawing import draw
 from wirework.viewer.evidence import box_labels, show_evidence
 from wirework.viewer.examples import (
@@ -36,8 +37,8 @@ def page_content(
     examples: int = 12,
 ) -> dict[str, Any]:
     """The page's data. Raises `evidence-malformed`, `evidence-foreign`, `groups-foreign`,
-    `view-examples-negative`, and what the task stored in the circuit raises where it does not fit
-    the stored tokenizer."""
+    `report-foreign`, `view-examples-negative`, and what the task stored in the circuit raises
+    where it does not fit the stored tokenizer."""
     if examples < 0:
         raise WireworkError(
             "view-examples-negative", "a page cannot show fewer than no examples",
@@ -45,6 +46,8 @@ def page_content(
         )  # fmt: skip
     if groups is not None:
         groups.require_of(circuit)
+    if report is not None:
+        require_report_of(report, circuit)
     task = Task.from_json(circuit.task)
     encoded = task.encode(Tokenizer.from_json(circuit.tokenizer), circuit.network.context)
     answers = answer_sets(task, encoded)

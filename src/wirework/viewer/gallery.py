@@ -74,17 +74,23 @@ class Gallery:
         }
         evidence = evidence_beside(path)
         return render_page(
-            circuit, report=report_beside(path), evidence=evidence, groups=groups_beside(path),
-            examples=examples, more={"seen_in": seen, "sizes": ranked_curve(circuit, evidence)},
+            circuit, report=report_beside(path, circuit), evidence=evidence,
+            groups=groups_beside(path), examples=examples,
+            more={"seen_in": seen, "sizes": ranked_curve(circuit, evidence)},
         )  # fmt: skip
 
 
 def find_circuits(folder: Path | str, *, start: StartProgress = silent) -> Gallery:
     """Every `.circuit` file below a folder, by path; what cannot be read is told beside them.
 
-    Raises `gallery-empty` where there is none, `gallery-too-large` beyond `MOST_CIRCUITS`.
+    Raises `file-missing`, `gallery-empty` where there is none, `gallery-too-large` beyond
+    `MOST_CIRCUITS`.
     """
     root = Path(folder).resolve()
+    if not root.is_dir():
+        raise WireworkError(
+            "file-missing", f"there is no folder {folder}", expected="a folder with .circuit files"
+        )
     files = sorted(path for path in root.rglob("*.circuit") if path.is_file())
     if not files:
         raise WireworkError(
@@ -143,7 +149,7 @@ def _entry(path: Path, file: str, name: str, root: Path) -> Entry:
     if not path.resolve().is_relative_to(root):
         raise WireworkError("gallery-outside", "a link that leads out of the folder")
     circuit = load_circuit(path)
-    report = report_beside(path)
+    report = report_beside(path, circuit)
     losses, size = circuit.losses, circuit.sizes
     missed = [] if report is None else [
         measure for measure, found in report.measures.items() if found.passed is False
