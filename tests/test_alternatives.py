@@ -37,6 +37,7 @@ def test_every_minimal_circuit_of_a_redundant_model_is_found(build: Callable[[],
     assert found.needed == frozenset.intersection(*truth)
 
 
+@pytest.mark.long
 def test_one_circuit_without_another_is_said_to_be_the_only_one() -> None:
     planted = quote_with_decoys()
     (truth,) = minimal_circuits(planted, QUICK.target_loss)

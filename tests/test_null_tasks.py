@@ -31,7 +31,7 @@ from wirework.validation.subject import Subject
 
 CONTROLS = (*NULL_KINDS, "random_weights")
 QUICK = ValidationConfig.parse(
-    {"pairs": 12, "null_controls": CONTROLS, "null_steps": 40, "matched_draws": 10}
+    {"pairs": 12, "null_controls": CONTROLS, "null_steps": 20, "matched_draws": 10}
 )
 
 
@@ -138,7 +138,7 @@ def test_a_model_that_learned_nothing_has_the_same_pattern_and_spread(planted: P
 
 def test_searches_on_controls(planted: Planted, circuit: Circuit) -> None:
     subject = Subject.of(circuit, planted.checkpoint, None)
-    assert null_passes(subject, QUICK) > 5 * 40
+    assert null_passes(subject, QUICK) > 5 * 20
     found = null_findings(subject, QUICK, seed=0, start=silent).measures
     edges = {control: found[f"null_edges:{control}"].value for control in CONTROLS}
     for kind in NULL_KINDS:

@@ -94,7 +94,7 @@ def test_accessibility_checks_find_nothing_serious(
             else:
                 page.locator(".box.node").nth(4).click()
         page.evaluate("document.body.append(document.createElement('button'))")
-        found = page.evaluate("axe.run()")
+        found = page.evaluate("axe.run({ runOnly: ['button-name'] })")
         assert "button-name" in [one["id"] for one in found["violations"]], "the check can fail"
 
 
