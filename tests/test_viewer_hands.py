@@ -113,6 +113,23 @@ def test_a_person_finds_the_node_cuts_it_and_shares_the_state(
         assert page.locator(".link-told").inner_text() == ""
 
 
+def test_the_panel_says_where_a_node_says_most(
+    browser: Browser, quotes: Circuit, quotes_file: Path
+) -> None:
+    text = 'sun = "red hat it'
+    ids = Tokenizer.from_json(quotes.tokenizer).encode(text)
+    sites = quotes.trace(np.array([ids]), np.float64).sites
+    with running(browser, quotes_file) as opened:
+        page = opened.page
+        write(page, text)
+        for node in every_node(quotes.nodes):
+            most = int(np.argmax(np.abs(sites[node.site][0, :, node.index])))
+            choose_node(page, str(node))
+            note = page.locator(".controls").first.inner_text()
+            elsewhere = most != len(ids) - 1 and bool(sites[node.site][0, most, node.index])
+            assert (f"Strongest at token {most + 1}," in note) is elsewhere, (node, note)
+
+
 def test_the_numbers_are_those_of_the_engine(
     opened: Visit, circuit: Circuit, reference: Reference
 ) -> None:

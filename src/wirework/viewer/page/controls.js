@@ -1,6 +1,6 @@
 // What can be done to the chosen node or edge; stands in its panel.
 
-import { element, signed } from "./dom.js";
+import { element, signed, tokenName } from "./dom.js";
 import { namesOf } from "./groups.js";
 import { refusal, setEdge, setNodes, withNodes } from "./history.js";
 import { answerWords } from "./outcome.js";
@@ -80,9 +80,20 @@ function cutNote(state, index) {
   const valueNow = (before) => state.side(chosen.side, before).values?.[index][chosen.token];
   const [was, is] = [valueNow(true), valueNow(false)];
   const unlike = is === was ? "" : ` (was ${signed(was)})`;
-  const values = is === undefined ? "" : `At token ${token}: ${signed(is)}${unlike}. `;
+  const here = is === undefined ? "" : `At token ${token}: ${signed(is)}${unlike}. `;
+  const values = here + strongestWords(state, index);
   if (constant === null) return `${values}Nothing stands for it when it is cut.`;
   return `${values}Cut, it is held at ${signed(constant)} (${engine.ablation} ablation).`;
+}
+
+// Where in the prompt a node says most, unless that is the chosen token.
+function strongestWords(state, index) {
+  const { values, tokens } = state.side(state.chosen.side, true);
+  const row = values?.[index];
+  if (!row) return "";
+  const most = row.reduce((at, value, i) => (Math.abs(value) > Math.abs(row[at]) ? i : at), 0);
+  if (most === state.chosen.token || row[most] === 0) return "";
+  return `Strongest at token ${most + 1}, ${tokenName(tokens[most])}: ${signed(row[most])}. `;
 }
 
 // All nodes of a group, cut and given back in one step.
