@@ -119,6 +119,7 @@ def test_dense_decoding_is_near_in_lower_precision(
         assert (both[0] - both[1]).abs().max() < bound
 
 
+@pytest.mark.long
 def test_both_sides_generate_the_same_tokens(
     network: Network, prompts: np.ndarray[Any, np.dtype[np.int64]]
 ) -> None:

@@ -39,6 +39,7 @@ def run_kernel_cases(how: str, which: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", RUNS)
 def test_kernels(how: str) -> None:
     run_kernel_cases(how, "not long")

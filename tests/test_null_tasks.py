@@ -136,6 +136,7 @@ def test_a_model_that_learned_nothing_has_the_same_pattern_and_spread(planted: P
     assert reinitialised(before, text, seed=4).hash() != other.hash()
 
 
+@pytest.mark.long
 def test_searches_on_controls(planted: Planted, circuit: Circuit) -> None:
     subject = Subject.of(circuit, planted.checkpoint, None)
     assert null_passes(subject, QUICK) > 5 * 20

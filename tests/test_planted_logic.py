@@ -55,7 +55,10 @@ CIRCUITS: dict[Builder, list[list[str]]] = {
 }
 BUILDERS = pytest.mark.parametrize("builder", CIRCUITS, ids=lambda builder: builder.__name__)
 ABLATIONS = pytest.mark.parametrize("ablation", ["mean-pretraining", "zero", "resample"])
-SIZES = pytest.mark.parametrize(("size", "seed"), [(16, 0), (24, 1), (256, 2)])
+SIZES = pytest.mark.parametrize(
+    ("size", "seed"),
+    [(16, 0), *(pytest.param(*one, marks=pytest.mark.long) for one in [(24, 1), (256, 2)])],
+)
 
 
 def truth(builder: Builder, planted: Planted) -> set[frozenset[Node]]:

@@ -92,7 +92,7 @@ def test_every_ablation_can_be_restored(planted: Planted, name: str) -> None:
     assert len(values(planted, circuit)) > 1
 
 
-@pytest.mark.parametrize("restore", ["random", "adversarial"])
+@pytest.mark.parametrize("restore", ["random", pytest.param("adversarial", marks=pytest.mark.long)])
 def test_equal_seeds_give_equal_circuits_also_after_a_break(
     planted: Planted, restore: str, tmp_path: Path
 ) -> None:
