@@ -261,7 +261,7 @@ def test_a_report_of_another_circuit_is_refused(circuit: Circuit) -> None:
     foreign = replace(report(), provenance={"inputs": {**circuit.identity(), "nodes": "0" * 64}})
     with pytest.raises(WireworkError) as caught:
         page_content(circuit, report=foreign, examples=0)
-    assert caught.value.code == "report-foreign" and "nodes" in str(caught.value)
+    assert caught.value.code == "report-of-another" and "nodes" in str(caught.value)
 
 
 def test_a_hostile_report_is_only_text(browser: Browser, circuit: Circuit, tmp_path: Path) -> None:

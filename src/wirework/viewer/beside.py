@@ -38,12 +38,12 @@ def groups_beside(path: Path) -> Groups | None:
 
 
 def require_report_of(report: Report, circuit: Circuit) -> None:
-    """Raises `report-foreign` where the report says that it is about another circuit."""
+    """Raises `report-of-another` where the report says that it is about another circuit."""
     about = report.provenance.get("inputs") or {}
     other = [what for what, is_ in circuit.identity().items() if about.get(what, is_) != is_]
     if other:
         raise WireworkError(
-            "report-foreign", "the report is about another circuit",
+            "report-of-another", "the report is about another circuit",
             expected="a validation of this circuit", got=f"one with other {', '.join(other)}",
             hint="wirework validate CIRCUIT --model RUN --out report.json",
         )  # fmt: skip
@@ -52,7 +52,7 @@ def require_report_of(report: Report, circuit: Circuit) -> None:
 def report_beside(path: Path, circuit: Circuit) -> Report | None:
     """The validation of `quote.circuit`: `quote.report.json`, `quote.json`, or `report.json` where
     the folder holds no other circuit. Files that are no validation reports are others' business;
-    raises `file-damaged` for what is no JSON, `report-foreign`."""
+    raises `file-damaged` for what is no JSON, `report-of-another`."""
     beside = [path.with_suffix(".report.json"), path.with_suffix(".json")]
     if len(list(path.parent.glob("*.circuit"))) == 1:
         beside.append(path.with_name("report.json"))

@@ -37,7 +37,7 @@ def page_content(
     examples: int = 12,
 ) -> dict[str, Any]:
     """The page's data. Raises `evidence-malformed`, `evidence-foreign`, `groups-foreign`,
-    `report-foreign`, `view-examples-negative`, and what the task stored in the circuit raises
+    `report-of-another`, `view-examples-negative`, and what the task stored in the circuit raises
     where it does not fit the stored tokenizer."""
     if examples < 0:
         raise WireworkError(
