@@ -39,6 +39,7 @@ def test_a_sample_of_the_ground_truth(report: Report) -> None:
         assert report[name].value == 1, name
         assert report[name].passed
     assert report["planted_exact"].n == 3
+    assert "alternatives_reported" not in report.measures, "no model with several circuits"
     assert report["hard_null_exposed"].n == report["true_kept"].n == 1
     rows = report.details["recovery"]
     assert {row["ablation"] for row in rows} == {"mean-pretraining", "zero", "resample"}

@@ -142,8 +142,11 @@ def bench_trust(config: TrustBench | None = None, *, start: StartProgress = sile
     told = config.plain()
     rows = KeptRows(config.rows, {name: told[name] for name in ("seed", "discovery", "validation")})
     found = _recovery_findings(config, rows, start) | _verdict_findings(config, rows, start)
+    # What no family was asked for can't miss its bar.
     measures = {
-        name: replace(measure, bar=BARS.get(name)) for name, measure in found.measures.items()
+        name: replace(measure, bar=BARS.get(name))
+        for name, measure in found.measures.items()
+        if measure.n
     }
     record = RunRecord.collect(
         seed=config.seed, dtype="float32", threads=torch.get_num_threads(), config=told
