@@ -35,11 +35,11 @@ def main() -> None:
     config = TrustBench(held_out_only=False)
     seeds = range(wanted.seeds)
     judged: list[Judged] = []
-    kinds: tuple[Kind, ...] = ("true", "hard", "easy")
+    kinds: tuple[Kind, ...] = ("true", "hard", "plain", "easy")
     fixed_on = [(kind, name) for kind in kinds for name in set(families_of(kind)) - held_out(kind)]
     with shown("verdicts", len(fixed_on) * len(seeds)) as progress:
         for kind, family in sorted(fixed_on):
-            for case in cases_of(kind, [family], seeds, config.discovery.target_loss):
+            for case in cases_of(kind, [family], seeds, config.discovery):
                 judged += judge([case], config)
                 progress.advance(verdict=judged[-1].report.verdict or "")
     table = [_row(name, judged) for name in sorted({n for j in judged for n in j.report.measures})]
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _row(name: str, judged: list[Judged]) -> dict[str, Any]:
-    values: dict[str, list[float]] = {"true": [], "hard": [], "easy": []}
+    values: dict[str, list[float]] = {"true": [], "hard": [], "plain": [], "easy": []}
     better = "neither"
     for one in judged:
         if name in one.report.measures:
@@ -70,7 +70,7 @@ def _row(name: str, judged: list[Judged]) -> dict[str, Any]:
         "worst_right": round(float(worst), 4),
         "median_right": round(float(np.nanmedian(right)), 4),
     }
-    for kind in ("hard", "easy"):
+    for kind in ("hard", "plain", "easy"):
         wrong = np.array(values[kind])
         behind = wrong < worst if better == "higher" else wrong > worst
         row[f"{kind}_behind"] = round(float((behind | np.isnan(wrong)).mean()), 3)

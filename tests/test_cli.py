@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from wirework.circuit import Circuit
 from wirework.cli.app import app
+from wirework.core import WireworkError
+from wirework.training.runs import checkpoint_folder, load_checkpoint
 
 SMALL = [
     "steps=4", "batch=2", "checkpoint_every=2", "validate_every=2", "validation_batches=1",
@@ -24,6 +30,8 @@ SMALL = [
     "corpus.vocab_size=400", "sparsity.density=0.4", "sparsity.embedding_density=0.4",
 ]  # fmt: skip
 
+QUOTE = "python/single_double_quote"
+REFERENCE = "reference/v1-sparse-small"
 
 FEW = [
     "draws=3", "pairs=12", "restore_draws=4", "budgets=[1]", "adversary_restarts=1",
@@ -107,6 +115,21 @@ def test_validate_prints_one_report_and_its_exit_code_says_whether_bars_were_met
     assert report["schema"] == 1
     missed = [m for m in report["measures"].values() if m["passed"] is False]
     assert code == (1 if missed else 0), err
+
+
+def test_a_late_failure_loses_no_report(
+    circuit: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, text, err = wirework(
+        "validate", circuit, "--model", run, "--group", "fit", "--out", tmp_path / "report.json"
+    )
+    assert code == 1
+    assert text.startswith("validation report") and "task_loss" in text
+    assert "error[disk-full]" in err
 
 
 def test_view_writes_a_page(circuit: Path, run: Path, tmp_path: Path) -> None:
@@ -204,7 +227,6 @@ def edited(file: Path, folder: Path) -> Path:
     return copy
 
 
-QUOTE = "python/single_double_quote"
 MISTAKES: dict[str, tuple[list[str], str, str]] = {
     "preset": (["train", "tinny", "--out", "OUT"], "preset-unknown", "tiny"),
     "setting": (
@@ -227,6 +249,7 @@ MISTAKES: dict[str, tuple[list[str], str, str]] = {
         ["discover", "RUN", QUOTE, "--out", "X"], "task-unlearned", "--unlearned-ok",
     ),
     "checkpoint": (["info", "RUN@3"], "checkpoint-missing", "@4"),
+    "step of a reference": (["info", f"{REFERENCE}@3"], "checkpoint-missing", REFERENCE),
     "no circuit": (["info", "OUT.circuit"], "file-missing", ""),
 }  # fmt: skip
 
@@ -268,6 +291,32 @@ def test_a_circuit_of_another_model_is_refused(circuit: Path, text: Path, tmp_pa
     code, _, err = wirework("validate", circuit, "--model", other)
     assert code == 1
     assert "error[circuit-model-mismatch]" in err
+    assert "--model" not in err, "no model that is known here is the right one"
+
+
+def test_the_model_that_a_mismatch_names_is_the_right_one(
+    circuit: Path, run: Path, tmp_path: Path
+) -> None:
+    quick = ["--group", "fit"]
+    code, _, err = wirework("validate", circuit, "--model", f"{run}@2", *quick)
+    assert code == 1
+    assert "error[circuit-model-mismatch]" in err and f"--model {run}@4\n" in err
+    assert "error[" not in wirework("validate", circuit, "--model", f"{run}@4", *quick)[2]
+    small = Circuit.load(circuit)
+    own = tmp_path / "own.circuit"
+    replace(small, model_hash=load_checkpoint(REFERENCE).hash()).save(own)
+    _, _, err = wirework("view", own, "--model", run, "--export", tmp_path / "page.html")
+    assert f"--model {REFERENCE}\n" in err
+
+
+def test_one_checkpoint_has_one_step(run: Path) -> None:
+    folder = checkpoint_folder(run)
+    assert checkpoint_folder(f"{folder}@4") == folder
+    with pytest.raises(WireworkError) as caught:
+        checkpoint_folder(f"{folder}@3")
+    assert (caught.value.code, caught.value.hint) == ("checkpoint-missing", str(folder))
+    step = load_checkpoint(REFERENCE).step
+    assert load_checkpoint(f"{REFERENCE}@{step}").step == step
 
 
 def test_errors_are_json_too(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from wirework.core.files import (
     CHECKSUMS,
     disk_errors,
     read_json,
+    require_replaceable,
+    require_writable,
+    require_writable_folder,
     sha256_file,
     verify_folder,
     write_bytes,
@@ -83,6 +86,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         (errno.EACCES, "path-not-writable"),
         (errno.EROFS, "path-not-writable"),
         (errno.ENOTDIR, "path-not-writable"),
+        (errno.ENOENT, "path-not-writable"),
     ],
 )
 def test_troubles_of_the_disk_have_codes(number: int, code: str) -> None:
@@ -147,6 +151,36 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_what_can_be_written_is_known_before(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "x")
+    for name in ("file", "other", "new/deep/other"):
+        require_writable(tmp_path / name)
+        write_text(tmp_path / name, "y")
+    require_writable_folder(tmp_path / "newer" / "deep")
+    assert _names(tmp_path) == ["file", "new", "other"], "nothing is left behind"
+
+
+@pytest.mark.parametrize("name", ["folder", "file/inside", "file/deep/inside", "x" * 300])
+def test_what_cannot_be_written_is_known_before(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / "file", "x")
+    (tmp_path / "folder").mkdir()
+    for attempt in (require_writable, lambda path: write_text(path, "y")):
+        with pytest.raises(WireworkError) as caught:
+            attempt(tmp_path / name)
+        assert caught.value.code == "path-not-writable"
+    assert _names(tmp_path) == ["file", "folder"]
+    with pytest.raises(WireworkError, match="path-not-writable"):
+        require_writable_folder(tmp_path / "file")
+
+
+def test_where_the_system_makes_no_files() -> None:
+    if not Path("/proc/self").exists():  # a folder of Linux
+        return
+    for attempt in (require_writable, lambda path: write_text(path, "y")):
+        with pytest.raises(WireworkError, match="path-not-writable"):
+            attempt(Path("/proc/x/y.json"))
+
+
 def test_a_folder_arrives_whole_with_its_checksums(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model"
     with write_folder(path) as draft:
@@ -159,6 +193,16 @@ def test_a_folder_arrives_whole_with_its_checksums(tmp_path: Path) -> None:
     }
     assert _names(path.parent) == ["model"]
     assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_of_ours_and_a_new_one_can_be_written(tmp_path: Path) -> None:
+    with write_folder(tmp_path / "model") as draft:
+        write_text(draft / "a", "1")
+    for name in ("model", "new/model"):
+        require_replaceable(tmp_path / name)
+    assert _names(tmp_path) == ["model"]
+    with pytest.raises(WireworkError, match="path-not-writable"):
+        require_replaceable(tmp_path / "model" / "a" / "model")
 
 
 def test_a_newer_folder_takes_the_place_of_the_older(tmp_path: Path) -> None:
@@ -223,6 +267,8 @@ def test_nothing_of_the_users_is_replaced(tmp_path: Path, kind: str) -> None:
     with pytest.raises(WireworkError) as caught, write_folder(path):
         raise AssertionError("the work must not begin")
     assert caught.value.code == "path-occupied"
+    with pytest.raises(WireworkError, match="path-occupied"):
+        require_replaceable(path)
     assert mine.read_text() == "mine"
     assert _names(tmp_path) == ["thesis"]
 

@@ -15,11 +15,12 @@ from wirework.core.report import Better
 
 number = st.floats(allow_nan=False)
 maybe = st.none() | number
+any_end = st.none() | st.floats()
 any_measure = st.builds(
     Measure,
-    value=number,
-    low=maybe,
-    high=maybe,
+    value=st.floats(),
+    low=any_end,
+    high=any_end,
     n=st.none() | st.integers(0, 10**9),
     better=st.sampled_from(["higher", "lower", "neither"]),
     bar=maybe,
@@ -31,7 +32,25 @@ any_report = st.builds(
     measures=st.dictionaries(st.text(), any_measure, max_size=4),
     verdict=st.none() | st.text(),
     provenance=st.dictionaries(st.text(), st.integers() | st.text(), max_size=3),
+    details=st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.floats() | st.text() | st.none() | st.booleans(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=3,
+    ),
 )
+
+
+def refuse(token: str) -> None:
+    raise AssertionError(f"{token} is not JSON")
+
+
+def told(report: Report) -> str:
+    """Every number of the measures, with a NaN equal to a NaN."""
+    return repr(sorted(report.measures.items()))
 
 
 @given(report=any_report)
@@ -40,8 +59,42 @@ def test_a_report_is_read_as_it_was_saved(
 ) -> None:
     path = tmp_path_factory.mktemp("report") / "report.json"
     report.save(path)
-    assert Report.load(path) == report
-    assert Report.load(str(path)).to_json() == report.to_json()
+    value = json.loads(path.read_text(), parse_constant=refuse)
+    assert value == report.to_json()
+    again = Report.load(path)
+    assert told(again) == told(report)
+    assert (again.kind, again.verdict, again.provenance, again.passed) == (
+        report.kind, report.verdict, report.provenance, report.passed,
+    )  # fmt: skip
+    assert again.to_json() == report.to_json()
+    assert Report.load(str(path)).details == value.get("details", {})
+
+
+def test_numbers_that_json_lacks_are_written_so_that_programs_read_them() -> None:
+    measure = Measure(math.nan, low=-math.inf, high=math.inf, better="lower", bar=math.inf)
+    value = measure.to_json()
+    assert (value["value"], value["low"], value["high"]) == (None, "-Infinity", "Infinity")
+    assert float(value["low"]) == -math.inf
+    details = {"curve": [1.5, math.nan, math.inf], "pair": (2, -math.inf)}
+    assert Report("x", {}, details=details).to_json()["details"] == {
+        "curve": [1.5, None, "Infinity"],
+        "pair": [2, "-Infinity"],
+    }
+
+
+def test_an_interval_without_numbers_is_none() -> None:
+    assert Measure(0.5, low=math.nan, high=math.nan) == Measure(0.5)
+
+
+def test_a_report_with_bare_nan_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text(
+        '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": {"m": '
+        '{"value": NaN, "low": NaN, "high": Infinity, "n": 2, "better": "lower", "bar": 1, '
+        '"note": "", "passed": false}}}'
+    )
+    (found,) = Report.load(tmp_path / "old.json").measures.values()
+    assert math.isnan(found.value) and found.passed is False
+    assert (found.low, found.high) == (None, math.inf)
 
 
 def test_the_shape_of_the_json() -> None:
@@ -141,6 +194,10 @@ def test_it_is_printed_one_measure_a_line() -> None:
         *("[]", "{}", '{"schema": 2}', '"x"', "3", '{"schema": 1}'),
         '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": {"m": {}}}',
         '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": {"m": 1}}',
+        '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": '
+        '{"m": {"value": "much"}}}',
+        '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": '
+        '{"m": {"value": 1, "low": true}}}',
         '{"schema": 1, "kind": "x", "verdict": null, "provenance": {}, "measures": []}',
     ],
 )

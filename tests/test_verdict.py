@@ -66,6 +66,18 @@ def test_what_could_not_be_measured_does_not_pass(name: str) -> None:
     assert verdict_of(without(name, float("nan"))).missed == (name,)
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_without_what_decides_nothing_is_decided(name: str) -> None:
+    rest = {other: measure for other, measure in with_bars(GOOD, None).items() if other != name}
+    found = verdict_of(rest)
+    optional = not RULES[name].decisive or name == "task_accuracy:unseen"
+    assert found.word == ("faithful" if optional else "undecided")
+    assert found.to_json()["lacking"] == ([] if optional else [name])
+    worse = Measure(0, better="higher")
+    other = "equivalence" if name != "equivalence" else "task_accuracy"
+    assert verdict_of(with_bars({**rest, other: worse}, None)).word == "unfaithful"
+
+
 def test_random_subsets_decide_unless_the_model_needs_every_node() -> None:
     missed = without("subset_random", 0.5)
     for needed, word in ((0.9, "unfaithful"), (float("nan"), "unfaithful"), (1.0, "partly")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wirework.ablation.kinds import AblationConfig
 from wirework.circuit import Circuit
 from wirework.core import WireworkError
@@ -12,34 +14,29 @@ MEAN_PRETRAINING = "mean-pretraining"
 
 
 def require_model_of(
-    circuit: Circuit, checkpoint: Checkpoint, *, circuit_name: str = "", model_name: str = ""
+    circuit: Circuit,
+    checkpoint: Checkpoint,
+    *,
+    circuit_name: str = "",
+    model_name: str = "",
+    right_model: Callable[[], str] = str,
 ) -> None:
     """Raises `circuit-model-mismatch` where `circuit` was found in another model, and
     `ablation-unknown` where nobody here knows how its nodes were cut.
 
-    The names are what the user called the two, such as `quote.circuit` and `runs/tiny`.
+    The names are what the user called the two, such as `quote.circuit` and `runs/tiny`;
+    `right_model`: finds what the model of the circuit is called here, empty where nobody knows.
     """
     AblationConfig.of_name(circuit.ablation)
     found = checkpoint.hash()
     if circuit.model_hash == found:
         return
-    model = model_name or "the model"
+    model, right = model_name or "the model", right_model()
     raise WireworkError(
         "circuit-model-mismatch",
         f"{circuit_name or 'the circuit'} was found in model {circuit.model_hash[:6]}… "
         f"but {model} is {found[:6]}…",
         expected="a model with the same weights hash",
         got=f"{model} (step {checkpoint.step}; the circuit was found at step {circuit.model_step})",
-        hint=_right_model(circuit, checkpoint, circuit_name, model_name),
+        hint=f"--model {right}" if right else "the model that the circuit was found in",
     )
-
-
-def _right_model(
-    circuit: Circuit, checkpoint: Checkpoint, circuit_name: str, model_name: str
-) -> str:
-    step, run = circuit.model_step, model_name.partition("@")[0]
-    if step == checkpoint.step:
-        return "the run that the circuit was found in"
-    if run and circuit_name:
-        return f"wirework validate {circuit_name} --model {run}@{step}"
-    return f'ww.load("{run or "RUN"}@{step}")'

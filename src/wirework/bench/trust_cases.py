@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from wirework.ablation import AblationConfig
 from wirework.core import Node
+from wirework.discovery import DiscoveryConfig, discover
+from wirework.discovery.alternatives import nodes_of
 from wirework.model import Checkpoint
 from wirework.planted import (
     EASY,
@@ -23,6 +26,7 @@ from wirework.planted import (
     easy_nulls,
     either_unit,
     hard_nulls,
+    implant,
     induction,
     leaning_pair,
     majority,
@@ -33,8 +37,9 @@ from wirework.planted import (
     twin_values,
 )
 from wirework.tasks import Task
+from wirework.training import load_checkpoint
 
-Kind = Literal["true", "hard", "easy"]
+Kind = Literal["true", "hard", "plain", "easy"]
 
 FAMILIES: Mapping[str, Callable[..., Planted]] = MappingProxyType(
     {
@@ -58,8 +63,46 @@ FAMILIES: Mapping[str, Callable[..., Planted]] = MappingProxyType(
 
 ABLATIONS = ("mean-pretraining", "zero", "resample")
 
-_ADDED = frozenset({"leaning_pair", "shortcut/shared-write"})
-"""Families made after the halves were parted, for fixing verdicts only."""
+IMPLANTED = "implanted"
+"""The family of right circuits inside a model that was trained on other things."""
+
+_HOST = "reference/v1-sparse-small"
+_IMPLANTS = ("bracket_depth", "copy_previous", "induction", "set_or_string")
+
+_SEARCHED = "searched/"
+_REACHED = (
+    "forbidden/role-change",
+    "shortcut/backup",
+    "shortcut/drowned",
+    "shortcut/outcompeted",
+    "shortcut/skipped",
+    "template/cue",
+    "template/two-paths",
+)
+"""Models in which a search finds a circuit where the true nodes are forbidden."""
+
+_HELD_OUT = frozenset(
+    {
+        "both_present",
+        "copy_previous",
+        "induction",
+        "one_of_two",
+        "set_or_string",
+        "forbidden/role-change",
+        "shortcut/cancelled",
+        "shortcut/erased",
+        "shortcut/repelled",
+        "shortcut/skipped",
+        "template/cue",
+        "template/two-paths",
+        "plain/like-magnitude",
+        "plain/random",
+        "easy/inverted-task",
+        "easy/shuffled-labels",
+        IMPLANTED,
+        *(_SEARCHED + name for name in _REACHED),
+    }
+)
 
 _SIZES = (16, 24, 32, 40, 48)
 """Residual widths of planted models, one for each seed in turn."""
@@ -68,7 +111,8 @@ _SIZES = (16, 24, 32, 40, 48)
 @dataclass(frozen=True, eq=False)
 class Case:
     """A circuit of which is known whether it is right. `kind`: `true`; `hard`, wrong though the
-    whole model does the task; `easy`, for a task that the model fails. `why`: what is wrong."""
+    whole model does the task and the circuit too; `plain`, wrong and failing the task; `easy`, for
+    a task that the model fails. `why`: what is wrong."""
 
     name: str
     family: str
@@ -86,30 +130,69 @@ def planted_model(family: str, seed: int) -> Planted:
 
 
 def families_of(kind: Kind) -> tuple[str, ...]:
-    """The families of right circuits, or of hard or easy nulls, by name."""
-    known = {"true": FAMILIES, "hard": {**LOOKS_RIGHT, **PLAIN}, "easy": EASY}[kind]
-    return tuple(sorted(known))
+    """The families of right circuits, or of hard, plain or easy nulls, by name."""
+    searched = [_SEARCHED + name for name in _REACHED]
+    known = {
+        "true": (*FAMILIES, IMPLANTED),
+        "hard": (*LOOKS_RIGHT, *searched),
+        "plain": tuple(PLAIN),
+        "easy": tuple(EASY),
+    }
+    return tuple(sorted(known[kind]))
 
 
 def held_out(kind: Kind) -> frozenset[str]:
-    """Families that no bar was fixed on: every second one by name, of those that there were."""
-    return frozenset([name for name in families_of(kind) if name not in _ADDED][1::2])
+    """Families that no bar was fixed on.
+
+    Every second one by name of those that there were then, but for `cancelling_pair`, for whose
+    sake a rule was changed later; and the implanted and the searched ones, made after all bars.
+    """
+    return _HELD_OUT.intersection(families_of(kind))
 
 
 def cases_of(
-    kind: Kind, families: Collection[str], seeds: Iterable[int], target_loss: float
+    kind: Kind, families: Collection[str], seeds: Iterable[int], search: DiscoveryConfig
 ) -> Iterator[Case]:
-    """Circuits of these families: of planted models the smallest minimal one, and nulls."""
+    """Circuits of these families: of planted models the smallest minimal one, and nulls.
+
+    `search`: how circuits of `searched/` families are found, the nodes of the true one that are
+    none of the shortcut's forbidden. Raises `target-missed` where none is.
+    """
     seeds = tuple(seeds)
-    if kind == "true":
-        for family in families:
-            for seed in seeds:
-                planted = planted_model(family, seed)
-                nodes = minimal_circuits(planted, target_loss)[0]
-                place = planted.checkpoint, planted.task, nodes, planted.ablation
-                yield Case(f"{family}/seed-{seed}", family, kind, *place)
-        return
-    draw = hard_nulls if kind == "hard" else easy_nulls
-    for null in draw(seeds, families=families):
-        place = null.checkpoint, null.task, null.nodes, null.ablation
-        yield Case(null.name, null.family, kind, *place, null.why)
+    for family in families:
+        for seed in seeds:
+            if kind == "true":
+                yield _right(family, seed, search.target_loss)
+            elif family.startswith(_SEARCHED):
+                yield _searched(family, seed, search)
+            else:
+                yield _wrong(kind, family, seed)
+
+
+def _right(family: str, seed: int, target_loss: float) -> Case:
+    if family == IMPLANTED:
+        builder = FAMILIES[_IMPLANTS[seed % len(_IMPLANTS)]]
+        planted = implant(load_checkpoint(_HOST), builder(seed=seed))
+    else:
+        planted = planted_model(family, seed)
+    nodes = minimal_circuits(planted, target_loss)[0]
+    place = planted.checkpoint, planted.task, nodes, planted.ablation
+    return Case(f"{family}/seed-{seed}", family, "true", *place)
+
+
+def _wrong(kind: Kind, family: str, seed: int) -> Case:
+    draw = easy_nulls if kind == "easy" else hard_nulls
+    (null,) = draw([seed], families=[family])
+    place = null.checkpoint, null.task, null.nodes, null.ablation
+    return Case(null.name, family, kind, *place, null.why)
+
+
+def _searched(family: str, seed: int, search: DiscoveryConfig) -> Case:
+    (null,) = hard_nulls([seed], families=[family.removeprefix(_SEARCHED)])
+    config = search.replace(ablation=AblationConfig.of_name(null.ablation).plain())
+    circuit = discover(
+        null.checkpoint, null.task, config=config, seed=seed, forbidden=null.truth - null.nodes
+    )
+    place = null.checkpoint, null.task, nodes_of(circuit), null.ablation
+    why = f"Found by a search with the true nodes forbidden. {null.why}"
+    return Case(f"{family}/seed-{seed}", family, "hard", *place, why)

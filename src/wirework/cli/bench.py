@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wirework.cli.options import JSON, SEED, SETTINGS
-from wirework.cli.session import Session, session, settle_process
+from wirework.cli.session import Session, require_targets, session, settle_process
 
 if TYPE_CHECKING:
     from wirework.core import Report
@@ -46,7 +46,7 @@ def train(
     Example: wirework bench train --pairs 11
     """
     with session(as_json) as run:
-        settle_process()
+        _settle(out)
         from wirework.bench.train import TrainBench, bench_train
 
         config = TrainBench.parse(
@@ -76,7 +76,7 @@ def decode(
     Example: wirework bench decode --d-model 512 --layers 4
     """
     with session(as_json) as run:
-        settle_process()
+        _settle(out)
         from wirework.bench.decode import DecodeBench, bench_decode
 
         config = DecodeBench.parse(
@@ -105,7 +105,7 @@ def load(
     Example: wirework bench load --density 0.015625
     """
     with session(as_json) as run:
-        settle_process()
+        _settle(out)
         from wirework.bench.load import LoadBench, bench_load
 
         config = LoadBench.parse(
@@ -133,7 +133,7 @@ def discover(
     Example: wirework bench discover runs/tiny python/single_double_quote --seeds 3
     """
     with session(as_json) as run:
-        settle_process()
+        _settle(out)
         from wirework.bench.discover import DiscoverBench, bench_discover
         from wirework.discovery import DiscoveryConfig
         from wirework.tasks import load_task
@@ -160,7 +160,7 @@ def probe(
     Example: wirework bench probe --set neurons=2000
     """
     with session(as_json) as run:
-        settle_process()
+        _settle(out)
         from wirework.bench.probe import ProbeBench, bench_probe
 
         config = ProbeBench(seed=seed, seeds=seeds).override(settings or [])
@@ -198,12 +198,17 @@ def trust(
         asked = {"seed": seed, "seeds": seeds, "verdict_seeds": verdict_seeds}
         if full:
             asked.update(FULL)
+            out = dated(out or Path("trust.json"))
+        require_targets(out)
         config = TrustBench.parse(
             {**asked, "families": family or [], "rows": rows}, "the command line"
         )
-        if full:
-            out = dated(out or Path("trust.json"))
         _finish(run, bench_trust(config, start=run.progress), out)
+
+
+def _settle(out: Path | None) -> None:
+    settle_process()
+    require_targets(out)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -212,10 +217,10 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _finish(run: Session, report: Report, out: Path | None) -> None:
-    if out is not None:
-        report.save(out)
     for note in report.provenance["notes"]:
         run.tell(f"note[{note['code']}]: {note['message']} (load {note['got']})")
     run.show(str(report), report.to_json())
+    if out is not None:
+        report.save(out)
     if not report.passed:
         raise typer.Exit(1)

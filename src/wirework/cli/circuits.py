@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wirework.cli.options import JSON, RESUME, SEED, SETTINGS
-from wirework.cli.session import Session, session, settle_process
+from wirework.cli.session import Session, require_targets, session, settle_process
 
 if TYPE_CHECKING:
     from wirework.circuit import Circuit
     from wirework.core import Report
+    from wirework.model import Checkpoint
 
 CIRCUIT = Annotated[Path, typer.Argument(help="A .circuit file.")]
 MODEL = Annotated[str, typer.Option("--model", help="The run in which the circuit was found.")]
+
+_GROUPS_HELP = (
+    "Only this group of tests; may be repeated: fit (loss, accuracy), controls (random circuits), "
+    "exactness (the same numbers), subsets (the rest restored), mechanism (works alike), "
+    "hypotheses (p-values), nulls (searches in vain), inputs (prompts changed), exhaustive (every "
+    "prompt of a domain), stability (searches again). Default: all but stability, which takes as "
+    "long as several searches."
+)
 
 
 def discover(
@@ -41,6 +51,8 @@ def discover(
     """
     with session(as_json) as run:
         settle_process()
+        out = _circuit_path(out)
+        require_targets(out)
         from wirework.discovery import DiscoveryConfig, discover
         from wirework.tasks import load_task
         from wirework.tasks.check import refuse_local
@@ -50,7 +62,6 @@ def discover(
         asked = load_task(task)
         checkpoint = load_checkpoint(model)
         refuse_local(asked, checkpoint.tokenizer, count_models(model))
-        out = _circuit_path(out)
         found = []
         for number in range(seed, seed + seeds):
             state = _state_path(out, number)
@@ -109,7 +120,7 @@ def validate(
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option("--group", help="Only this group of tests; may be repeated. Default: all."),
+        typer.Option("--group", help=_GROUPS_HELP),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only what is answered quickly.")] = False,
     settings: SETTINGS = None,
@@ -122,27 +133,44 @@ def validate(
     """
     with session(as_json) as run:
         settle_process()
-        from wirework.ablation import require_model_of
+        require_targets(out, badge, picture=plot)
         from wirework.circuit import Circuit
-        from wirework.training import load_checkpoint
         from wirework.validation import validate
-        from wirework.validation.groups import usual_config
+        from wirework.validation.groups import require_curves, usual_config
 
         groups = [*(group or []), *(["quick"] if quick else [])]
         config = usual_config(groups).override(settings or [])
+        if plot is not None:
+            require_curves(groups)
 
-        found, checkpoint = Circuit.load(circuit), load_checkpoint(model)
-        require_model_of(found, checkpoint, circuit_name=str(circuit), model_name=model)
+        found = Circuit.load(circuit)
+        checkpoint = model_of(found, circuit, model)
         report = validate(
             found, checkpoint, groups=groups, config=config, seed=seed, start=run.progress,
             announce=lambda times: run.tell(_times(times)),
         )  # fmt: skip
+        run.show(f"{report}\n{_verdict(report)}", report.to_json())
         if out is not None:
             report.save(out)
         _draw(report, plot, badge, task=str(found.task["name"]))
-        run.show(f"{report}\n{_verdict(report)}", report.to_json())
         if not report.passed:
             raise typer.Exit(1)
+
+
+def model_of(found: Circuit, place: Path, model: str) -> Checkpoint:
+    """Open the model that a circuit was found in; `place`: the circuit's file.
+
+    Raises `circuit-model-mismatch` and those of `load_checkpoint`.
+    """
+    from wirework.ablation import require_model_of
+    from wirework.training.runs import load_checkpoint, name_of_model
+
+    checkpoint = load_checkpoint(model)
+    require_model_of(
+        found, checkpoint, circuit_name=str(place), model_name=model,
+        right_model=partial(name_of_model, found.model_hash, found.model_step, near=model),
+    )  # fmt: skip
+    return checkpoint
 
 
 def _draw(report: Report, plot: Path | None, badge: Path | None, *, task: str) -> None:
@@ -159,12 +187,15 @@ def _draw(report: Report, plot: Path | None, badge: Path | None, *, task: str) -
 def _verdict(report: Report) -> str:
     """The verdict in words, with what every missed bar would mean."""
     missed = report.details["verdict"]["missed"]
+    lacking = ", ".join(report.details["verdict"]["lacking"])
     lines = [
         f"  {one['measure']} {report[one['measure']].value:.3g}: {one['says']}"
         + (" (decisive)" if one["decisive"] else "")
         for one in missed
     ]
-    return "\n".join([f"{report.verdict}" + (", because" if missed else ""), *lines])
+    if report.verdict == "undecided":
+        lines.append(f"  not measured: {lacking} (wirework validate --quick measures what decides)")
+    return "\n".join([f"{report.verdict}" + (", because" if lines else ""), *lines])
 
 
 def _times(seconds: Mapping[str, float]) -> str:

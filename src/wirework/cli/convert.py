@@ -35,6 +35,10 @@ def convert(
     """
     with session(as_json) as run:
         settle_process()
+        from wirework.core.files import require_replaceable
+        from wirework.training.runs import OPENAI
+
+        require_replaceable(Path(target.removeprefix(OPENAI)))
         checkpoint = _open(model, neutral or [])
         if means_from is not None:
             from wirework.training.text_means import with_means

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from wirework.cli.session import Session
+from wirework.cli.circuits import model_of
+from wirework.cli.session import Session, require_targets
 from wirework.core import Edge, Node, WireworkError
 from wirework.core.stats import share_interval
 
@@ -38,19 +39,17 @@ class ModelQuestion:
                 "labels-need-model", "labels and predicates are looked for in the whole model",
                 expected="--model", hint="wirework explain CIRCUIT --labels --model RUN",
             )  # fmt: skip
-        from wirework.ablation import require_model_of
         from wirework.circuit import Circuit
         from wirework.explain import Evidence, evidence_path, label_nodes, weight_predicates
         from wirework.probing import feature_set, read_labels
-        from wirework.training import load_checkpoint
 
         own = read_labels(Path(self.features)) if self.features.endswith(".jsonl") else None
         asked = feature_set(self.features) if own is None else own.feature_set
         circuit = Circuit.load(self.place)
         kept = evidence_path(self.place)
+        require_targets(kept)
         known = Evidence.load(kept) if kept.exists() else Evidence(circuit.model_hash, {})
-        checkpoint = load_checkpoint(self.model)
-        require_model_of(circuit, checkpoint)
+        checkpoint = model_of(circuit, self.place, self.model)
         labelled = self._labelled(run, self.model, asked, own)
         told: dict[str, Any] = {}
         if labels:

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from wirework.cli.options import JSON
 from wirework.cli.probe_reading import MODEL, OUT, PLOT, TOKENS, Reading, reads
-from wirework.cli.session import session, settle_process
+from wirework.cli.session import require_targets, session, settle_process
 from wirework.core import WireworkError
+from wirework.core.strict_json import strict
 
 if TYPE_CHECKING:
     from wirework.probing import NeuronScore
@@ -38,9 +39,8 @@ def scan_command(
     Example: wirework probe scan reference/v1-sparse --out scan.json --plot scan.svg
     """
     with session(as_json) as run:
-        _settle(plot)
+        _settle(out, plot)
         with reading.opened(run) as opened:
-            from wirework.core.files import write_json
             from wirework.probing import scan
 
             labelled, activations = opened.collect(tokens)
@@ -54,17 +54,16 @@ def scan_command(
                 "tokens": len(activations),
                 **found.to_json(),
             }
-        if out is not None:
-            write_json(out, value)
-        if plot is not None:
-            from wirework.cli.probe_shown import draw_scan
-
-            draw_scan(found, plot)
-        from wirework.cli.probe_shown import scan_table
+        from wirework.cli.probe_shown import draw_scan, scan_table
+        from wirework.core.files import write_json
 
         run.show(scan_table(found), value)
         if found.left_out:
             run.tell(f"{len(found.left_out)} features with too few tokens left out (--json)")
+        if out is not None:
+            write_json(out, strict(value))
+        if plot is not None:
+            draw_scan(found, plot)
 
 
 @probe.command("fit")
@@ -85,7 +84,7 @@ def fit_command(
     Example: wirework probe fit reference/v1-sparse is_comma -k 1 -k 4 --out probes.safetensors
     """
     with session(as_json) as run:
-        _settle(plot)
+        _settle(out, plot)
         from wirework.cli.probe_shown import draw_fits, probe_table
         from wirework.probing import ProbeStore, SparseProbe, fit_probe
 
@@ -107,11 +106,11 @@ def fit_command(
                         )
                     )
                     progress.advance(f1=fitted[-1].scores["f1"])
+        run.show(probe_table(fitted), [found.plain() for found in fitted])
         if out is not None:
             store.add(fitted).save(out)
         if plot is not None:
             draw_fits(fitted, plot)
-        run.show(probe_table(fitted), [found.plain() for found in fitted])
 
 
 @probe.command("investigate")
@@ -132,7 +131,7 @@ def investigate_command(
     Example: wirework probe investigate reference/v1-sparse is_string_lexeme --plot neuron.svg
     """
     with session(as_json) as run:
-        _settle(plot)
+        _settle(out, plot)
         from wirework.core import Node
 
         asked = None if neuron is None else Node.parse(neuron)
@@ -155,14 +154,14 @@ def investigate_command(
                 feature, chosen, activations, labelled, source=opened.probed.source,
                 text_of=text_of, rows=rows, seed=seed, start=run.progress,
             )  # fmt: skip
+            run.show(str(report), report.to_json())
+            if out is not None:
+                report.save(out)
             if plot is not None:
                 from wirework.cli.probe_shown import draw_report
 
                 texts = None if text_of is None else [text_of(t) for t in labelled.tokens.tolist()]
                 draw_report(report, labelled, activations, texts, plot)
-        if out is not None:
-            report.save(out)
-        run.show(str(report), report.to_json())
 
 
 @probe.command("features")
@@ -269,10 +268,6 @@ def _text(value: str) -> str:
         ) from None  # fmt: skip
 
 
-def _settle(plot: Path | None) -> None:
-    """Ready the process, and tell before any work of a picture that cannot be written."""
+def _settle(out: Path | None, plot: Path | None) -> None:
     settle_process()
-    if plot is not None:
-        from wirework.plots import picture_kind
-
-        picture_kind(plot)
+    require_targets(out, picture=plot)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from wirework.cli.options import JSON, SEED, SETTINGS
-from wirework.cli.session import Session, session, settle_process
+from wirework.cli.session import Session, require_targets, session, settle_process
 from wirework.core import Measure, Report, WireworkError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def rankings(
     """
     with session(as_json) as run:
         settle_process()
+        require_targets(out)
         from wirework.discovery import DiscoveryConfig
         from wirework.discovery.compare import compare_rankings, join_reports
         from wirework.discovery.rankings import METHODS, RankingConfig
@@ -74,9 +75,9 @@ def rankings(
             if not as_json:
                 run.out.print(_table(task.name, reports[task.name].measures))
         report = join_reports(reports)
+        run.show(_summary(reports), report.to_json())
         if out is not None:
             report.save(out)
-        run.show(_summary(reports), report.to_json())
 
 
 def _learned(

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,7 +16,9 @@ from rich.console import Console
 
 from wirework.cli.progress import progress_to
 from wirework.core import WireworkError
+from wirework.core.files import require_writable
 from wirework.core.progress import StartProgress
+from wirework.core.strict_json import strict
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -35,7 +38,7 @@ class Session:
     def show(self, text: object, value: Any) -> None:
         """`text` for people, or `value` as JSON."""
         if self.as_json:
-            typer.echo(json.dumps(value, indent=1))
+            typer.echo(json.dumps(strict(value), indent=1, allow_nan=False))
         elif isinstance(text, str):
             typer.echo(text)
         else:
@@ -60,6 +63,21 @@ def session(as_json: bool) -> Iterator[Session]:
     except KeyboardInterrupt:
         typer.echo("error[interrupted]: stopped on request", err=True)
         raise typer.Exit(1) from None
+
+
+def require_targets(*files: Path | None, picture: Path | None = None) -> None:
+    """Tell before any work of a file that could not be written at its end.
+
+    Raises `path-not-writable`, `disk-full`, and `picture-format` for a `picture` that could not be
+    drawn.
+    """
+    for path in (*files, picture):
+        if path is not None:
+            require_writable(path)
+    if picture is not None:
+        from wirework.plots import picture_kind
+
+        picture_kind(picture)
 
 
 def settle_process() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wirework.cli.circuits import model_of
 from wirework.cli.options import JSON
-from wirework.cli.session import Session, session
+from wirework.cli.session import Session, require_targets, session
 from wirework.core import WireworkError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def view(
     """
     with session(as_json) as run:
         _check(circuit, other, gallery, model, report)
+        require_targets(export)
         if gallery is not None:
             if export is not None:
                 _export_gallery(run, gallery, export, examples, bool(open_))
@@ -115,7 +117,7 @@ def _circuit(
         require_report_of(loaded, found)
     evidence, groups, answer = evidence_beside(place), groups_beside(place), None
     if model is not None:
-        checkpoint = _checkpoint(found, place, model)
+        checkpoint = model_of(found, place, model)
         if live:
             from wirework.viewer.live import WholeModel
 
@@ -128,15 +130,6 @@ def _circuit(
         found, report=loaded, evidence=evidence, groups=groups, examples=examples, more=more
     )
     return {"/": lambda: page}, answer
-
-
-def _checkpoint(circuit: Circuit, place: Path, model: str) -> Checkpoint:
-    from wirework.ablation import require_model_of
-    from wirework.training.runs import load_checkpoint
-
-    checkpoint = load_checkpoint(model)
-    require_model_of(circuit, checkpoint, circuit_name=str(place), model_name=model)
-    return checkpoint
 
 
 def _gathered(
@@ -152,6 +145,7 @@ def _gathered(
     known = Evidence.load(kept) if kept.exists() else Evidence(circuit.model_hash, {})
     nodes = set(every_node(circuit.nodes))
     if set(known.nodes) != nodes:
+        require_targets(kept)
         windows = training_windows(model, checkpoint.config.context)
         found = top_examples(circuit, checkpoint, windows, seed=0, start=run.progress)
         labels = {node: label for node, label in known.labels.items() if node in nodes}

@@ -21,6 +21,8 @@ _NOT_WRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     # A file where a folder should be, or the other way round.
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    # Where nothing can be made, as below /proc; a name too long; a mount point.
+    *(errno.ENOENT, errno.ENAMETOOLONG, errno.EBUSY),
 }
 
 
@@ -44,6 +46,43 @@ def disk_errors(path: Path) -> Iterator[None]:
                 got=str(error),
             ) from error  # fmt: skip
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Before long work: that the file `path` can be written at its end. Leaves nothing behind.
+
+    Raises `path-not-writable` for a folder or a device too, `disk-full`.
+    """
+    with disk_errors(path):
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError(errno.EISDIR, "something other than a file is there", str(path))
+        _try_folder(path.parent)
+
+
+def require_writable_folder(path: Path) -> None:
+    """Before long work: that files can be written in a folder, which need not be there yet.
+
+    Raises `path-not-writable`, `disk-full`.
+    """
+    with disk_errors(path):
+        _try_folder(path)
+
+
+def require_replaceable(path: Path) -> None:
+    """Before long work: that `write_folder` can write `path`. Raises `path-occupied` and those of
+    `require_writable_folder`."""
+    with disk_errors(path):
+        _try_folder(path.parent)
+        _refuse_foreign(path)
+
+
+def _try_folder(path: Path) -> None:
+    """Write a file without a name in a folder, or in the nearest one above that is there."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    with tempfile.TemporaryFile(dir=place):
+        pass
 
 
 def write_bytes(path: Path, data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from wirework.core.errors import WireworkError, unknown_choice
 from wirework.core.files import read_json, write_text
+from wirework.core.strict_json import number, strict
 
 SCHEMA = 1
 Better = Literal["higher", "lower", "neither"]
@@ -19,8 +21,9 @@ Better = Literal["higher", "lower", "neither"]
 class Measure:
     """One number with its interval, its sample size and its direction.
 
-    `low`, `high`: ends of the interval (95% unless the report says otherwise), None if there is
-    none. `n`: observations behind it. `bar`: the value it must reach, None if nothing is asked.
+    `value`: NaN where there is none. `low`, `high`: ends of the interval (95% unless the report
+    says otherwise), None if there is none, for which NaN may be given. `n`: observations behind
+    it. `bar`: the value it must reach, None if nothing is asked.
     """
 
     value: float
@@ -31,6 +34,13 @@ class Measure:
     bar: float | None = None
     note: str = ""
 
+    def __post_init__(self) -> None:
+        assert self.bar is None or not math.isnan(self.bar), "NaN is no bar"
+        for end in ("low", "high"):
+            value = getattr(self, end)
+            if value is not None and math.isnan(value):
+                object.__setattr__(self, end, None)
+
     @property
     def passed(self) -> bool | None:
         """Whether `value` reaches `bar`; None without a bar or a direction. NaN never passes."""
@@ -39,14 +49,27 @@ class Measure:
         return self.value >= self.bar if self.better == "higher" else self.value <= self.bar
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "passed": self.passed}
+        """Strict JSON: null for a value that is NaN, "Infinity" and "-Infinity" for infinities."""
+        values: dict[str, Any] = strict({**asdict(self), "passed": self.passed})
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Measure:
+        """Raises `KeyError`, `TypeError` or `ValueError` for anything but a measure."""
+        fields = {name: one for name, one in values.items() if name != "passed"}
+        fields["value"] = number(fields["value"])
+        for end in ("low", "high", "bar"):
+            found = number(fields.get(end))
+            fields[end] = None if math.isnan(found) else found
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
 class Report:
     """Measures under their names (design: one meaning each), with where they came from.
 
-    `details`: curves and tables behind the measures, as JSON values.
+    `details`: curves and tables behind the measures, as JSON values; what `strict` writes for NaN
+    and infinities in them is not read back.
     """
 
     kind: str
@@ -88,17 +111,18 @@ class Report:
         return self
 
     def to_json(self) -> dict[str, Any]:
+        """Strict JSON, as `Measure.to_json`."""
         return {
             "schema": SCHEMA,
             "kind": self.kind,
             "verdict": self.verdict,
             "measures": {name: measure.to_json() for name, measure in self.measures.items()},
-            "provenance": dict(self.provenance),
-            **({"details": dict(self.details)} if self.details else {}),
+            "provenance": strict(self.provenance),
+            **({"details": strict(self.details)} if self.details else {}),
         }
 
     def save(self, path: Path | str) -> None:
-        text = json.dumps(self.to_json(), indent=1, allow_nan=True)
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False)
         write_text(Path(path), text + "\n")
 
     @classmethod
@@ -111,8 +135,7 @@ class Report:
             )
         try:
             measures = {
-                name: Measure(**{k: v for k, v in fields.items() if k != "passed"})
-                for name, fields in value["measures"].items()
+                name: Measure.from_json(fields) for name, fields in value["measures"].items()
             }
             details = dict(value.get("details", {}))
             return cls(value["kind"], measures, value["verdict"], value["provenance"], details)

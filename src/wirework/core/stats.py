@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def share_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def share_interval(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval for a share `hits / n`; (0, 1) where n is 0."""
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return wilson_interval(hits / n, n, NormalDist().inv_cdf(0.5 + level / 2))
+
+
+def wilson_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """Of a share of `n` > 0 observations, which need not be a whole number of them."""
+    square = quantile**2
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = quantile / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     # The ends touch 0 and 1 exactly where all or none hit; rounding must not move them.
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == n else min(1.0, centre + half)
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
     return low, high
 
 

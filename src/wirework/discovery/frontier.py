@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from wirework.core import WireworkError
+from wirework.core.files import require_writable_folder
 from wirework.core.progress import Progress, StartProgress, silent
 from wirework.discovery.frontier_result import Frontier, FrontierModel
 from wirework.discovery.sweep import sweep
@@ -58,6 +59,7 @@ def frontier(
     folder = Path(folder)
     names = list(dict.fromkeys([*models, *presets]))
     _check(folder, names, config, baseline, resume)
+    require_writable_folder(folder)
     require_cluster(execution or SweepExecution())
     recipes = _read_all(models, presets, config)
     trained = {name: folder / "models" / _slug(Path(name).stem) for name in recipes}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wirework.core import WireworkError
+from wirework.core.files import require_writable_folder
 from wirework.core.interrupt import Interruptible
 from wirework.core.progress import Progress, StartProgress, silent
 from wirework.discovery.sweep_config import Candidate, SweepConfig, SweepExecution
@@ -40,11 +41,13 @@ def sweep(
     sweep. A run that fails is a result, and stops no other. Where several processes are used,
     call it under `if __name__ == "__main__":`.
 
-    Raises `sweep-exists`, `path-occupied`, `resume-mismatch`, `cluster-missing`, `worker-lost`,
-    `interrupted`, and what `load_checkpoint`, `choose_tasks` and `SweepConfig.variants` raise.
+    Raises `path-not-writable`, `sweep-exists`, `path-occupied`, `resume-mismatch`,
+    `cluster-missing`, `worker-lost`, `interrupted`, and what `load_checkpoint`, `choose_tasks` and
+    `SweepConfig.variants` raise.
     """
     execution = execution or SweepExecution()
     require_cluster(execution)
+    require_writable_folder(folder)
     plan, tasks = plan_sweep(model, config)
     store = SweepFolder(folder)
     store.begin(plan, resume)

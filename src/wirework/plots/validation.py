@@ -169,7 +169,7 @@ def _losses(axes: Axes, report: Report) -> None:
         axes.plot([low, high], [row, row], color=shade, lw=2.2, solid_capstyle="butt")
         axes.plot([measure.value], [row], color=shade, marker="o", ms=6)
         _named(axes, row, f"{_LOSSES[name]}: {measure.value:.3g}")
-    bar = report.measures["task_loss"].bar
+    bar = report.measures["task_loss"].bar if "task_loss" in names else None
     if bar is not None:
         axes.axvline(bar, color="#333333", lw=0.9, ls="--", label=f"target {bar:g}")
         axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8)

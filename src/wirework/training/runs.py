@@ -16,7 +16,7 @@ from wirework.data.sources import read_documents
 from wirework.interop import openai
 from wirework.model import Checkpoint
 from wirework.training.config import TrainConfig
-from wirework.training.reference_models import PREFIX, reference_folder
+from wirework.training.reference_models import PREFIX, reference_cards, reference_folder
 
 OPENAI = "openai:"
 """In front of a folder with a published model."""
@@ -39,14 +39,14 @@ def checkpoint_folder(name: str | Path) -> Path:
     text, _, step = str(name).partition("@")
     folder = Path(text)
     if text.startswith(PREFIX) and not folder.is_dir():
-        return reference_folder(text)
+        return _of_step(reference_folder(text), text, step)
     if not folder.is_dir():
         raise WireworkError(
             "run-missing", f"there is no folder {folder}", expected="a run or a checkpoint",
             got=str(name), hint="wirework train tiny --out runs/tiny",
         )  # fmt: skip
     if (folder / "model.safetensors").exists() or not (folder / "config.json").exists():
-        return folder
+        return _of_step(folder, text, step)
     saved = sorted((folder / "checkpoints").glob("step-*"))
     if not saved:
         raise WireworkError(
@@ -63,6 +63,30 @@ def checkpoint_folder(name: str | Path) -> Path:
             expected=f"one of {', '.join(known)}", got=step, hint=f"{folder}@{known[-1]}",
         )  # fmt: skip
     return wanted
+
+
+def _of_step(folder: Path, name: str, step: str) -> Path:
+    """A checkpoint folder, which has one step alone."""
+    if step:
+        known = read_json(folder / "run.json").get("step")
+        if not step.isdecimal() or int(step) != known:
+            raise WireworkError(
+                "checkpoint-missing", f"{name} is one checkpoint, of step {known}",
+                expected=name, got=f"{name}@{step}", hint=name,
+            )  # fmt: skip
+    return folder
+
+
+def name_of_model(model_hash: str, step: int, *, near: str) -> str:
+    """What `load_checkpoint` calls the model with this hash: the checkpoint of this step of the
+    run `near`, or a reference model; empty where it is neither. Raises those of `load_checkpoint`.
+    """
+    run = Path(near.partition("@")[0])
+    path = checkpoint_path(run, step)
+    if path.is_dir() and Checkpoint.load(path).hash() == model_hash:
+        return f"{run}@{step}"
+    names = [card["name"] for card in reference_cards() if card["model_hash"] == model_hash]
+    return str(names[0]) if names else ""
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

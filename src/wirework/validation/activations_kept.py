@@ -13,7 +13,7 @@ from wirework.core import Measure, Site
 from wirework.core.names import READ_SITES
 from wirework.validation.both_runs import STILL, BothRuns
 from wirework.validation.findings import Findings
-from wirework.validation.intervals import Rows, over_pairs, per_pair
+from wirework.validation.intervals import POSITIVE, Rows, over_pairs, per_pair
 
 _FAINT = 0.01
 """Difference between the sides over root mean square below which a node tells them not apart."""
@@ -57,6 +57,7 @@ def variance_findings(runs: BothRuns, *, seed: int) -> Findings:
             runs.prompts, per_pair(np.asarray(sums.numpy())), _pooled, seed=seed, better="lower",
             note="Share of what kept nodes vary in the whole model that their activations in the "
             "circuit leave unexplained, all nodes together; may exceed 1",
+            within=POSITIVE,
         )
     }  # fmt: skip
     each = [row["fvu"] for row in table if row["fvu"] is not None]
@@ -112,7 +113,14 @@ def role_findings(runs: BothRuns, *, seed: int) -> Findings:
         f"({flipped} of them), appears or disappears when the rest is cut"
     )
     measure = over_pairs(
-        runs.prompts, rows, share, seed=seed, better="lower", note=note, draws=_DRAWS
+        runs.prompts,
+        rows,
+        share,
+        seed=seed,
+        better="lower",
+        note=note,
+        draws=_DRAWS,
+        within=(0.0, 1.0),
     )
     changed = [row for row in listed if row["change"]]
     return Findings({"sign_changes": measure}, {"roles": {"nodes": listed, "changed": changed}})
@@ -171,11 +179,12 @@ def norm_findings(runs: BothRuns, *, seed: int) -> Findings:
             better="lower",
             note="Factor by which pruning changes what norms multiply by, geometric mean over "
             "norms; 1 is no change",
+            within=(1.0, np.inf),
         ),
         "norm_shift:worst": over_pairs(
             runs.prompts, rows, lambda x: float(np.exp(np.abs(x.mean(0)).max())), seed=seed,
             better="lower",
-            note="The same for the norm that changes most",
+            note="The same for the norm that changes most", within=(1.0, np.inf),
         ),
     }  # fmt: skip
     factors = np.exp(rows.mean(0))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from wirework.core import Measure
 from wirework.core.progress import StartProgress
 from wirework.core.report import Better
-from wirework.core.stats import share_interval
 from wirework.tasks import Origin, Pair, origin_of
 from wirework.tasks.template import Template
+from wirework.validation.clusters import clustered_share_interval, template_clusters
 from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
 from wirework.validation.input_moves import MOVES, changed
@@ -216,9 +216,9 @@ def _findings(attack: _Attack) -> Findings:
             "Share of prompts of report that the model answers right under every change tried",
         ),
     }
-    found = {}
+    found, clusters = {}, template_clusters([pair.template for pair in attack.pairs])
     for name, (hits, better, note) in shares.items():
-        low, high = share_interval(int(hits.sum()), hits.size)
+        low, high = clustered_share_interval(hits.T, clusters)
         found[name] = Measure(float(hits.mean()), low, high, hits.size, better=better, note=note)
     details = {"changes": attack.table, "examples": attack.clearest()}
     return Findings(found, {"adversarial_inputs": details})

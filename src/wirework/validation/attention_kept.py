@@ -51,7 +51,9 @@ def attention_findings(runs: BothRuns, *, seed: int) -> Findings:
         f"{len(table)} heads; {len(gone)} of them look nowhere any more"
     )
     rows = per_pair(np.asarray(torch.stack(list(found.values()), 1).mean(1).numpy()))
-    measure = over_pairs(runs.prompts, rows, seed=seed, better="lower", note=note)
+    measure = over_pairs(
+        runs.prompts, rows, seed=seed, better="lower", note=note, within=(0.0, 1.0)
+    )
     details = {"heads": table, "became_uniform": gone}
     return Findings({"attention_distance": measure}, {"attention": details})
 

@@ -88,6 +88,7 @@ def binarised_findings(fit: BothRuns, report: BothRuns, *, seed: int) -> Finding
             note="Two-sided loss in nats of the circuit with every node replaced by two values",
         ),
         "binarised_accuracy": share(
+            report.prompts,
             score.margins > 0,
             "Share of prompts that the circuit answers right with every node replaced by two "
             "values",

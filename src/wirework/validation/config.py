@@ -29,11 +29,14 @@ class ValidationConfig(Config):
     `adversary_restarts` starts and tries `adversary_tries` exchanges for every budget.
 
     `test_draws`: random circuits of the tests of sufficiency and necessity; `padding_draws`,
-    `edge_draws`: nodes and edges of padding that minimality compares with; `edge_tests`: edges
-    tested for it; `flips`: random sign flips and swaps. `least_share`, `least_harm`: up to what
-    share of the margin, and nats of calibrated two-sided loss, the removal of a part is no harm.
+    `edge_draws`: nodes and edges of padding that minimality compares with; more nodes, as many as
+    the correction for all tests asks for, while they are at most `padding_most` different ones;
+    `edge_tests`: edges tested for it; `flips`: random sign flips and swaps. `least_share`,
+    `least_harm`: up to what share of the margin, and nats of calibrated two-sided loss, the removal
+    of a part is no harm.
     `equivalence_margin`: how far from 1/2 the share of prompts may be on which the circuit's margin
-    is the larger one. `alpha`: level of the tests after correction.
+    is the larger one; margins that differ by at most `equivalence_zone` of the model's mean size
+    are tied, half a share. `alpha`: level of the tests after correction.
 
     `null_controls`: what the circuit's search is tried on in vain: the null tasks `nonsense`,
     `shuffled`, `constant`, `inverted`, and `random_weights`; each takes at most `null_steps` gate
@@ -50,21 +53,25 @@ class ValidationConfig(Config):
     swap_rounds: int = Field(2, ge=1)
     swap_tries: int = Field(6, ge=1)
     exhaustive_limit: int = Field(4096, ge=2, le=8192)
-    restore_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    restore_rates: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.1, 0.25, 0.5, 0.75, 0.9), min_length=1
+    )
     restore_draws: int = Field(18, ge=1)
     needed_nodes: int = Field(32, ge=1)
-    budgets: tuple[Annotated[int, Field(ge=1)], ...] = (1, 4, 16, 64)
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 4, 16, 64), min_length=1)
     adversary_restarts: int = Field(4, ge=1)
     adversary_steps: int = Field(3, ge=1)
     adversary_tries: int = Field(16, ge=0)
     test_draws: int = Field(99, ge=1)
     padding_draws: int = Field(99, ge=1)
+    padding_most: int = Field(299, ge=1)
     edge_draws: int = Field(29, ge=1)
     edge_tests: int = Field(64, ge=0)
     flips: int = Field(2000, ge=1)
     least_share: float = Field(0.001, ge=0)
     least_harm: float = Field(0.002, ge=0)
     equivalence_margin: float = Field(0.1, gt=0, lt=0.5)
+    equivalence_zone: float = Field(0.2, ge=0.001)
     alpha: float = Field(0.05, gt=0, lt=1)
     null_controls: tuple[
         Literal["nonsense", "shuffled", "constant", "inverted", "random_weights"], ...

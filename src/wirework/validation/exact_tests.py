@@ -20,10 +20,11 @@ ENOUGH_CLUSTERS = 10
 def rank_p(value: float, reference: ArrayLike) -> float:
     """Null: `value` and the numbers of `reference` (n) are drawn alike; small where it is larger.
 
-    (1 + how many are at least as large) / (1 + n), exact for any n and any distribution.
+    (1 + how many are at least as large) / (1 + n), exact for any n and any distribution. NaN, as
+    the value or among the reference, is no evidence: it counts as at least as large.
     """
     others = np.asarray(reference, dtype=np.float64)
-    return float((1 + (others >= value).sum()) / (1 + len(others)))
+    return float((1 + (~(others < value)).sum()) / (1 + len(others)))
 
 
 def clusters_of(templates: ArrayLike) -> NDArray[np.int64]:
@@ -39,12 +40,13 @@ def sign_flip_p(rows: ArrayLike, clusters: ArrayLike, *, draws: int, seed: int) 
 
     Small where the mean of a column is larger than that; one p-value for each column, (tests).
     Signs of whole clusters (n labels from 0) are drawn `draws` times, the same for every column.
+    1 for a column with NaN.
     """
     sums = _cluster_sums(np.asarray(rows, dtype=np.float64), np.asarray(clusters))
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(sums)))
     # Sums in another order differ by rounding; that must not make a tie a win.
     seen = sums.sum(axis=0) - 1e-9 * np.abs(sums).sum(axis=0)
-    return np.asarray((1 + (signs @ sums >= seen).sum(axis=0)) / (1 + draws))
+    return np.asarray((1 + (~(signs @ sums < seen)).sum(axis=0)) / (1 + draws))
 
 
 def _cluster_sums(rows: Floats, clusters: NDArray[np.integer]) -> Floats:
@@ -82,7 +84,7 @@ def non_equivalence_p(wins: float, n: int, epsilon: float) -> float:
     Small where the share of wins shows that one is above the other too often. Of the statistic
     |wins - n/2|, exact at the end of the range, where it is largest. This is the published
     non-equivalence test with the share of trials won, not a mean difference in its place
-    (circuit_tools.md §1.12, T3). Ties are half a win.
+    (circuit_tools.md §1.12, T3). Ties are half a win, which only makes both tails thinner.
     """
     far = abs(wins - n / 2)
     above = _binomial_at_least(n / 2 + far, n, 0.5 + epsilon)
@@ -117,11 +119,14 @@ def swap_p(
 
     Small where values depend on `label` (2N of +1 and -1, opposite in rows i and i + N) in any way,
     not only in the mean: the statistic is the distance covariance. Labels of whole clusters (N)
-    are swapped `draws` times. Returns the p-value and the distance correlation in [0, 1].
+    are swapped `draws` times. Returns the p-value and the distance correlation in [0, 1]; 1 and
+    NaN where a value is NaN.
     """
     x, side = np.asarray(values, dtype=np.float64), np.asarray(label, dtype=np.float64)
     groups = np.asarray(clusters)
     assert (side[: len(groups)] == -side[len(groups) :]).all(), "the sides of a pair are opposite"
+    if np.isnan(x).any():
+        return 1.0, float("nan")
     distance = np.abs(x[:, np.newaxis] - x)
     mean = distance.mean(axis=0)
     centred = distance - mean - mean[:, np.newaxis] + mean.mean()

@@ -29,7 +29,7 @@ def fit_findings(
     where there are any. `task_accuracy:shifted`, `equivalence:shifted`, `model_accuracy:shifted`:
     on the prompts of `shifted`, where there are any. `details["templates"]`: every template by
     itself. Intervals of means: bootstrap over pairs, whole templates at a time where there are
-    several; of shares: Wilson's.
+    several; of shares: Wilson's with the design effect of templates.
     """
     report = subject.report
     alone, whole = subject.circuit_margins(), subject.margins(None)
@@ -87,13 +87,16 @@ class _Answered:
                 note="Two-sided loss in nats of the whole model, as it is",
             ),
             "task_accuracy": share(
-                self.circuit.margins > 0, "Share of prompts that the circuit alone answers right"
+                self.prompts, self.circuit.margins > 0,
+                "Share of prompts that the circuit alone answers right"
             ),
             "model_accuracy": share(
-                self.model.margins > 0, "Share of prompts that the whole model answers right"
+                self.prompts, self.model.margins > 0,
+                "Share of prompts that the whole model answers right"
             ),
             "equivalence": share(
-                self.same, "Share of prompts that circuit and whole model answer alike"
+                self.prompts, self.same,
+                "Share of prompts that circuit and whole model answer alike"
             ),
         }  # fmt: skip
 
@@ -112,6 +115,7 @@ class _Answered:
             self.prompts, rows, _correlation, seed=seed, better="higher",
             note="Correlation over prompts of how far circuit and whole model lean to the one "
             "answer of the pair or the other; 0 where one of them leans alike everywhere",
+            within=(-1.0, 1.0),
         )  # fmt: skip
 
     def some(self, rows: NDArray[np.bool_]) -> _Answered:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from wirework.core import WireworkError
 from wirework.core.errors import unknown_choice
 from wirework.core.progress import StartProgress
 from wirework.validation.adversarial_inputs import input_findings, input_passes
@@ -40,13 +41,14 @@ class Cost(Protocol):
 @dataclass(frozen=True)
 class Group:
     """`asks`: the question that its measures answer. `quick`: part of the quick report.
-    `usual`: done unless groups are named."""
+    `usual`: done unless groups are named. `curves`: it has some to be drawn."""
 
     asks: str
     test: Test
     passes: Cost
     quick: bool = False
     usual: bool = True
+    curves: bool = False
 
 
 GROUPS: Mapping[str, Group] = MappingProxyType(
@@ -60,19 +62,28 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
             quick=True,
         ),
         "subsets": Group(
-            "Does it matter what the rest is?", subset_findings, subset_passes, quick=True
+            "Does it matter what the rest is?",
+            subset_findings,
+            subset_passes,
+            quick=True,
+            curves=True,
         ),
         "mechanism": Group(
             "Does it work as the whole model does?",
             mechanism_findings,
             mechanism_passes,
             quick=True,
+            curves=True,
         ),
         "hypotheses": Group(
             "Is each claim more than chance?", hypothesis_findings, hypothesis_passes
         ),
-        "nulls": Group("Could the same search fit anything?", null_findings, null_passes),
-        "inputs": Group("Do other prompts tell the two apart?", input_findings, input_passes),
+        "nulls": Group(
+            "Could the same search fit anything?", null_findings, null_passes, curves=True
+        ),
+        "inputs": Group(
+            "Do other prompts tell the two apart?", input_findings, input_passes, curves=True
+        ),
         "exhaustive": Group(
             "Is there any prompt of a finite domain that does?",
             exhaustive_findings,
@@ -102,6 +113,18 @@ def chosen(names: Collection[str]) -> dict[str, Group]:
         for name, group in GROUPS.items()
         if name in names or (group.quick and QUICK in names)
     }
+
+
+def require_curves(names: Collection[str]) -> None:
+    """Raises `curves-missing` where none of the chosen groups has curves, `group-unknown`."""
+    found = chosen(names)
+    if not any(group.curves for group in found.values()):
+        known = [name for name, group in GROUPS.items() if group.curves]
+        raise WireworkError(
+            "curves-missing", f"there is nothing to draw of {', '.join(found)}",
+            expected=f"one of {', '.join(known)} beside", got=", ".join(found),
+            hint=f"--group {known[0]}",
+        )  # fmt: skip
 
 
 def usual_config(names: Collection[str]) -> ValidationConfig:

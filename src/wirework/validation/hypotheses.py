@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, nan
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,23 @@ from wirework.core import Measure
 from wirework.core.progress import Progress, StartProgress
 from wirework.core.report import Better
 from wirework.core.stats import share_interval
+from wirework.validation.clusters import clustered_share_interval, template_clusters
 from wirework.validation.config import ValidationConfig
-from wirework.validation.controls import random_circuit
+from wirework.validation.controls import enough_others, random_circuit, random_elsewhere
+from wirework.validation.equivalence import ShareTests, by_turns, wins
 from wirework.validation.exact_tests import (
     clusters_of,
-    equivalence_p,
-    non_equivalence_p,
     rank_p,
     swap_p,
 )
 from wirework.validation.findings import Findings
-from wirework.validation.minimality import KINDS, Needs, PartTests, pair_losses, part_runs
+from wirework.validation.minimality import (
+    KINDS,
+    Needs,
+    PartTests,
+    pair_losses,
+    part_runs,
+)
 from wirework.validation.multiplicity import benjamini_hochberg, holm
 from wirework.validation.subject import Subject
 
@@ -50,7 +57,9 @@ def hypothesis_findings(
     Benjamini-Hochberg; `minimal_nodes`, `minimal_edges`: the same of every part. They are adjusted
     over all of them together. The shares go by the latter: of n draws the smallest p-value is
     1 / (1 + n), which Holm takes times the number of tests. Prompts are held fixed where circuits
-    or parts are drawn; where pairs are, templates are drawn whole if there are at least ten.
+    or parts are drawn. Where pairs are, equivalence is about new templates (`ShareTests`);
+    independence and what parts cost are about new templates where there are at least ten, else
+    about new fillings of the same (`clusters_of`).
     """
     sample = subject.sample(config.pairs, seed)
     runs = part_runs(subject, config) + 2 * config.test_draws + 2
@@ -63,11 +72,14 @@ def hypothesis_findings(
     p = np.array([*(test.p for test in tests.values()), *nodes.p.ravel(), *edges.p.ravel()])
     family = np.stack([p, holm(p), benjamini_hochberg(p)])
     of_tests, of_nodes, of_edges = np.split(family, [len(tests), len(tests) + nodes.p.size], axis=1)
-    for name, test in tests.items():
-        note = f"Probability of such figures or clearer ones, where this is so: {test.null}"
+    for (name, test), (_, by_holm, by_bh) in zip(tests.items(), of_tests.T, strict=True):
+        note = (
+            f"Probability of such figures or clearer ones, where this is so: {test.null}. "
+            f"Adjusted for {p.size} tests: {by_holm:.2g} by Holm, {by_bh:.2g} by Benjamini-Hochberg"
+        )
         found[f"p:{name}"] = Measure(test.p, n=test.n, better=test.better, note=note)
-    found |= _shares("minimal_share", "nodes", nodes, of_nodes[2], config)
-    found |= _shares("minimal_edge_share", "edges", edges, of_edges[2], config)
+    found |= _shares("minimal_share", "nodes", nodes, of_nodes[2], p.size, config)
+    found |= _shares("minimal_edge_share", "edges", edges, of_edges[2], p.size, config)
     details: dict[str, Any] = {
         "hypotheses": {
             "test": list(tests),
@@ -93,7 +105,8 @@ def _against_random(
     seed: int,
     progress: Progress,
 ) -> dict[str, _Test]:
-    """Sufficiency and partial necessity: exact rank among random circuits of equal size."""
+    """Sufficiency and partial necessity: exact rank among random circuits of equal size, and among
+    random sets of other nodes (see `control_findings`)."""
 
     def loss(values: Tensor) -> float:
         progress.advance()
@@ -103,17 +116,20 @@ def _against_random(
     for draw in range(config.test_draws):
         other = random_circuit(subject.keep, seed, draw)
         kept.append(-loss(subject.margins(other, sample)))
-        removed.append(loss(subject.margins(inverted(other), sample)))
+        elsewhere = random_elsewhere(subject.keep, seed, draw)
+        removed.append(loss(subject.margins(inverted(elsewhere), sample)))
     alone = -loss(subject.circuit_margins(sample))
     without = loss(subject.margins(inverted(subject.keep), sample))
     like = "random circuit of as many nodes at every site"
+    if not enough_others(subject.keep):
+        without = nan
     return {
         "sufficiency": _Test(
             rank_p(alone, kept), f"kept alone, the circuit does the task like a {like}",
             "lower", config.test_draws,
         ),
         "necessity": _Test(
-            rank_p(without, removed), f"its removal hurts the model like that of a {like}",
+            rank_p(without, removed), "its removal hurts the model like that of as many others",
             "lower", config.test_draws,
         ),
     }  # fmt: skip
@@ -133,26 +149,26 @@ def _against_model(
         )
     )
     unit = _LEAST * max(float(np.abs(whole).mean()), 1e-9)
-    # One prompt of each pair, by turns: both sides of a pair are alike.
-    rows = np.arange(half) + half * (np.arange(half) % 2)
-    ahead = np.round((alone - whole)[rows] / unit)
-    wins = float((ahead > 0).sum() + (ahead == 0).sum() / 2)
-    epsilon = config.equivalence_margin
+    scores = wins(by_turns(alone), by_turns(whole), config.equivalence_zone)
+    clusters = template_clusters(subject.templates)
+    by_share = ShareTests.of(scores, clusters, config.equivalence_margin)
     p, strength = swap_p(
         np.round(rest * _order(prompts) / unit), _order(prompts),
         clusters_of(subject.templates), draws=config.flips, seed=seed,
     )  # fmt: skip
+    drawn = "new templates" if len(set(subject.templates.tolist())) > 1 else "its one template"
+    where = f"1/2 ± {config.equivalence_margin:g} of prompts of {drawn}, ties half"
+    few = f" (no p-value below {by_share.least:.2g} can come of so few templates)"
     tests = {
         "equivalence": _Test(
-            equivalence_p(wins, half, epsilon),
-            f"the circuit's margin is the larger one on a share of prompts outside "
-            f"1/2 ± {epsilon:g}",
+            by_share.equivalent,
+            f"the circuit's margin is the larger one on a share outside {where}",
             "lower", half,
         ),
         "non_equivalence": _Test(
-            non_equivalence_p(wins, half, epsilon),
-            f"the circuit's margin is the larger one on a share of prompts within "
-            f"1/2 ± {epsilon:g}",
+            by_share.different,
+            f"the circuit's margin is the larger one on a share within {where}"
+            + (few if by_share.least > config.alpha else ""),
             "higher", half,
         ),
         "independence": _Test(
@@ -160,12 +176,13 @@ def _against_model(
             "higher", half,
         ),
     }  # fmt: skip
-    low, high = share_interval(round(wins), half)
+    low, high = clustered_share_interval(scores, clusters)
     measures = {
         "margin_above": Measure(
-            wins / half, low, high, half,
-            note="Share of prompts on which the circuit's margin is above the whole model's, "
-            "ties half; one prompt of each pair, uncalibrated",
+            float(scores.mean()), low, high, half,
+            note=f"Share of prompts on which the circuit's margin is above the whole model's by "
+            f"more than {config.equivalence_zone:.0%} of its mean size, ties half; one prompt of "
+            f"each pair, uncalibrated",
         ),
         "independence": Measure(
             strength, n=half, better="lower",
@@ -197,7 +214,12 @@ def _table(needs: Needs, family: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _shares(
-    name: str, what: str, needs: Needs, adjusted: NDArray[np.float64], config: ValidationConfig
+    name: str,
+    what: str,
+    needs: Needs,
+    adjusted: NDArray[np.float64],
+    tests: int,
+    config: ValidationConfig,
 ) -> dict[str, Measure]:
     """`name` by margin, `name:loss` by loss; none where no part was tested."""
     count, found = len(needs.names), {}
@@ -208,9 +230,17 @@ def _shares(
     for kind, least, p in zip(KINDS, means, np.split(adjusted, 2), strict=True):
         hits = int((p <= config.alpha).sum())
         low, high = share_interval(hits, count) if count < needs.total else (None, None)
+        # So many p-values of 1 / (1 + draws) are what the step-up lets through together.
+        fewest = ceil(tests / (config.alpha * (1 + needs.draws)))
         note = (
             f"Share of the circuit's {what} whose removal costs more than {least} and more than "
-            f"that of padding; Benjamini-Hochberg over all tests, {config.alpha:g}"
+            f"that of padding; Benjamini-Hochberg over all {tests} tests, {config.alpha:g}. With "
+            f"{needs.draws} draws of padding "
+            + (
+                f"no fewer than {fewest} of the tests can be passed"
+                if fewest > 1
+                else "each can be passed by itself"
+            )
         )
         if count:
             key = name if kind == KINDS[0] else f"{name}:{kind}"

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from wirework.ablation import Keep, calibrated
 from wirework.core import Measure, Site
-from wirework.core.stats import share_interval
 from wirework.validation.both_runs import BothRuns
 from wirework.validation.findings import Findings
+from wirework.validation.intervals import interval_of_share
 
 RATES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the kept nodes that are swapped."""
@@ -25,7 +25,7 @@ def interchange_findings(runs: BothRuns, draws: int, *, seed: int) -> Findings:
     the whole model (`interchange`), unpruned ones in the circuit (`interchange:circuit`). At each
     of `RATES` that share of the kept nodes is drawn, `draws` times, or all of one layer together;
     a measure is the lowest point over all rates. `details["interchange"]` has the curves, its
-    intervals Wilson's with the draws of one prompt counted as one.
+    intervals those of shares with the draws of one prompt counted as one.
     """
     ways = {"model": _Way(runs, circuit=False), "circuit": _Way(runs, circuit=True)}
     curves: dict[str, Any] = {}
@@ -76,14 +76,14 @@ class _Way:
 
 def _curve(way: _Way, draws: int, seed: int) -> dict[str, list[float]]:
     keep = way.runs.subject.keep
-    shares = []
+    shares, ends = [], []
     for rate in RATES:
         # All or nothing can be drawn in one way only.
         times = draws if 0 < rate < 1 else 1
         drawn = [_drawn(keep, rate, np.random.default_rng([seed, 2, d])) for d in range(times)]
-        shares.append(float(np.mean([way.stays(swapped) for swapped in drawn])))
-    n = len(way.runs.prompts.last)
-    ends = [share_interval(round(s * n), n) for s in shares]
+        stays = np.mean([way.stays(swapped) for swapped in drawn], axis=0)
+        shares.append(float(stays.mean()))
+        ends.append(interval_of_share(way.runs.prompts, stays))
     low, high = ([end[side] for end in ends] for side in (0, 1))
     return {"rate": list(RATES), "share": shares, "low": low, "high": high}
 

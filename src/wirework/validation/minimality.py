@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ KINDS = ("margin", "loss")
 """How harm is measured: as a share of the circuit's mean answer margin; in nats of two-sided loss
 after the best scale > 0 and shift, so that what a scale would mend is no harm."""
 
+OTHERS = 5
+"""Tests of the circuit as a whole, which are counted with those of its parts."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -39,12 +43,14 @@ class Needs:
     costs no more, by at most `least`.
 
     `total`: how many parts the circuit has; `names` are a sample of them where that is more.
+    `draws`: of padding.
     """
 
     names: tuple[str, ...]
     harm: Rows
     p: Rows
     total: int
+    draws: int
 
 
 class PartTests:
@@ -74,10 +80,13 @@ class PartTests:
         self.base = self._run(subject.keep, subject.edges)
         self.scale = max(abs(float(self.base[0].mean())), 1e-9)
         self.base[0] /= self.scale
-        self.padding = [
-            self._run(_with(subject.keep, [node], True), subject.edges) - self.base
-            for node in self._padding_nodes(config.padding_draws)
-        ]
+        drawn = self._padding_nodes()
+        # In a small model the same nodes are drawn again and again.
+        once = {
+            node: self._run(_with(subject.keep, [node], True), subject.edges) - self.base
+            for node in dict.fromkeys(drawn)
+        }
+        self.padding = [once[node] for node in drawn]
 
     def of_nodes(self) -> Needs:
         keep, masks = self.subject.keep, self.subject.edges
@@ -89,7 +98,7 @@ class PartTests:
         is not constant, as an edge cannot be cut then."""
         subject, random = self.subject, np.random.default_rng([self.seed, 3])
         known = [edge for edge, _ in subject.circuit.edges()]
-        if not subject.holding.config.constant or not known:
+        if not _edges_tested(subject, self.config):
             return self._needs([], [], [], len(known))
         chosen = np.sort(random.permutation(len(known))[: self.config.edge_tests])
         tested = [known[i] for i in chosen]
@@ -101,7 +110,7 @@ class PartTests:
     def _needs(self, names: list[str], harm: list[Rows], padding: list[Rows], total: int) -> Needs:
         """`harm`, `padding`: what each removal costs, (`KINDS`, pairs)."""
         if not names:
-            return Needs((), np.zeros((2, 0)), np.zeros((2, 0)), total)
+            return Needs((), np.zeros((2, 0)), np.zeros((2, 0)), total, len(padding))
         cost = np.array(harm)
         usual = np.array(padding).reshape(-1, *self.base.shape)
         more = cost - usual.mean(axis=0) if len(usual) else cost
@@ -114,17 +123,27 @@ class PartTests:
             )
             for kind, least in enumerate((self.config.least_share, self.config.least_harm))
         ]  # fmt: skip
-        return Needs(tuple(names), more.mean(axis=2).T, np.array(p), total)
+        return Needs(tuple(names), more.mean(axis=2).T, np.array(p), total, len(padding))
 
-    def _padding_nodes(self, count: int) -> list[Node]:
-        """Nodes outside the circuit, each at the site of one of its nodes."""
+    def _padding_nodes(self) -> list[Node]:
+        """Nodes outside the circuit, each at the site of one of its nodes: `draws_wanted`, or fewer
+        where they would be more than `config.padding_most` different ones."""
         random = np.random.default_rng([self.seed, 2])
         absent = {site: np.flatnonzero(~kept) for site, kept in self.subject.keep.items()}
         places = [node.site for node in self.nodes if len(absent[node.site])]
         if not places:
             return []
-        drawn = [places[i] for i in random.integers(len(places), size=count)]
-        return [Node(site, int(random.choice(absent[site]))) for site in drawn]
+        least, most = self.config.padding_draws, self.config.padding_most
+        drawn: list[Node] = []
+        different: set[Node] = set()
+        for draw in range(max(least, draws_wanted(self.subject, self.config))):
+            site = places[random.integers(len(places))]
+            node = Node(site, int(random.choice(absent[site])))
+            if draw >= least and node not in different and len(different) >= most:
+                break
+            different.add(node)
+            drawn.append(node)
+        return drawn
 
     def _absent_edges(self, random: np.random.Generator) -> list[Edge]:
         """Weights of the model that end at a node of the circuit and that it lacks."""
@@ -161,11 +180,22 @@ class PartTests:
 
 
 def part_runs(subject: Subject, config: ValidationConfig) -> int:
-    """How many circuits are run."""
-    nodes, known = subject.circuit.n_nodes, subject.circuit.n_edges
-    by_edge = subject.holding.config.constant and known > 0
-    more = min(known, config.edge_tests) + 2 * config.edge_draws if by_edge else 0
-    return 1 + nodes + config.padding_draws + more
+    """How many circuits are run at most."""
+    edges_tested = _edges_tested(subject, config)
+    more = edges_tested + 2 * config.edge_draws if edges_tested else 0
+    padding = max(config.padding_draws, min(config.padding_most, draws_wanted(subject, config)))
+    return 1 + subject.circuit.n_nodes + padding + more
+
+
+def draws_wanted(subject: Subject, config: ValidationConfig) -> int:
+    """Of how many draws the smallest p-value stands correction for all tests by itself."""
+    parts = subject.circuit.n_nodes + _edges_tested(subject, config)
+    return ceil((len(KINDS) * parts + OTHERS) / config.alpha) - 1
+
+
+def _edges_tested(subject: Subject, config: ValidationConfig) -> int:
+    constant = subject.holding.config.constant
+    return min(subject.circuit.n_edges, config.edge_tests) if constant else 0
 
 
 def pair_losses(values: Tensor, prompts: PromptTensors) -> Rows:

@@ -38,8 +38,10 @@ from wirework.core import Measure, Node, Site
 from wirework.core.progress import StartProgress
 from wirework.core.report import Better
 from wirework.core.stats import share_interval
+from wirework.validation.clusters import widened
 from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
+from wirework.validation.intervals import clusters_of_pairs, interval_of_share
 from wirework.validation.subject import Subject
 from wirework.validation.verdict import RULES
 
@@ -126,24 +128,21 @@ class _Asked:
     def interval(self, kept: NDArray[np.float64]) -> tuple[float, float]:
         """95% interval of the mean of `kept` (draws, N) for other prompts and other draws.
 
-        Bootstrap over pairs, whole templates at a time where there are several, and over draws;
-        and no narrower than Wilson's for that many prompts, for where nothing fails no bootstrap
-        sees what could.
+        Bootstrap over pairs, whole templates at a time where there are several, and over draws,
+        `widened`; and no narrower than that of the prompts' shares, for where nothing fails no
+        bootstrap sees what could.
         """
-        draws, pairs = kept.shape
-        labels = self.sample.template[:pairs].numpy()
-        if len(set(labels.tolist())) == 1:
-            labels = np.arange(pairs)
-        _, cluster = np.unique(labels, return_inverse=True)
+        draws, cluster = len(kept), clusters_of_pairs(self.sample)
         sizes = np.bincount(cluster)
         sums = np.stack([np.bincount(cluster, weights=row) for row in kept])
         random = np.random.default_rng([self.seed, 4])
         often = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), _RESAMPLES)
         drawn = random.multinomial(draws, np.full(draws, 1 / draws), _RESAMPLES)
         shares = ((drawn @ sums) * often).sum(axis=1) / (draws * (often @ sizes))
-        low, high = np.quantile(shares, [0.025, 0.975])
-        wilson = share_interval(round(float(kept.mean()) * 2 * pairs), 2 * pairs)
-        return min(float(low), wilson[0]), max(float(high), wilson[1])
+        low, high = (float(end) for end in np.quantile(shares, [0.025, 0.975]))
+        low, high = widened(float(kept.mean()), (low, high), len(sizes))
+        least = interval_of_share(self.sample, kept.mean(axis=0))
+        return max(0.0, min(low, least[0])), min(1.0, max(high, least[1]))
 
     def measure(self, kept: NDArray[np.float64], note: str, better: Better = "higher") -> Measure:
         low, high = self.interval(kept)
