@@ -53,5 +53,7 @@ def test_too_few_searches_are_no_proof() -> None:
     first = discover(planted.checkpoint, planted.task, config=QUICK)
     found = alternatives(planted.checkpoint, planted.task, first, config=QUICK, most=2)
     assert found.searches == 2
+    assert found.left >= 1
+    assert len(found.needed | found.unasked) == first.n_nodes
     assert not found.complete
     assert not found.unique

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wirework.cli.alternatives import alternatives
 from wirework.cli.bench import bench
 from wirework.cli.circuits import discover, validate
 from wirework.cli.convert import convert
@@ -49,7 +50,8 @@ def _main(
 
 
 for command in (
-    *(train, generate, discover, sweep, frontier, rankings, validate, view, explain, info, convert),
+    *(train, generate, discover, sweep, frontier, rankings, validate, alternatives, view, explain),
+    *(info, convert),
 ):
     app.command()(command)
 app.add_typer(tasks, name="tasks")
