@@ -53,10 +53,10 @@ class ShareTests:
 
         Of several p-values the largest stands: the exact binomial one, for which all trials are
         for themselves; Student's t of the clusters' shares, with the binomial variance at the end
-        of the range times the design effect that was seen; and for `different` the probability
-        that all clusters go one way, were each won or lost as a whole: with an epsilon of 0.1 no
-        difference is shown at a level of 0.05 by fewer than seven clusters. Both are 1 where a
-        score is NaN.
+        of the range times the design effect that was seen, for `different` at least 1; and for
+        `different` the probability that all clusters go one way, were each won or lost as a whole:
+        with an epsilon of 0.1 no difference is shown at a level of 0.05 by fewer than seven
+        clusters. Both are 1 where a score is NaN.
         """
         values, labels = np.asarray(scores, dtype=np.float64), np.asarray(clusters)
         if np.isnan(values).any():
@@ -67,23 +67,24 @@ class ShareTests:
         least = (0.5 + epsilon) ** count + (0.5 - epsilon) ** count
         if count > 1:
             mean = total / n
-            error = _error(mean, variance_of_mean(values, labels), epsilon)
+            variance = variance_of_mean(values, labels)
+            error = _error(mean, variance, epsilon)
             above, below = (
                 _tail(mean - 0.5 + epsilon, error, count),
                 _tail(0.5 + epsilon - mean, error, count),
             )
-            far = abs(mean - 0.5)
+            far, error = abs(mean - 0.5), _error(mean, variance, epsilon, least=1 / n)
             beyond = _tail(far - epsilon, error, count) + _tail(far + epsilon, error, count)
             equivalent = max(equivalent, above, below)
             different = max(different, min(1.0, beyond), least)
         return cls(equivalent, different, least)
 
 
-def _error(mean: float, variance: float, epsilon: float) -> float:
+def _error(mean: float, variance: float, epsilon: float, least: float = 0.0) -> float:
     """Standard error of a share at 1/2 ± epsilon with the design effect of one of `mean` with
-    `variance`; 0 where all scores are alike, and the other p-values stand."""
+    `variance`. `least`: of variance as a share of mean (1 - mean), for where all are alike."""
     own = mean * (1 - mean)
-    return sqrt(variance / own * (0.25 - epsilon**2)) if own > 0 else 0.0
+    return sqrt(max(variance / own if own > 0 else 0.0, least) * (0.25 - epsilon**2))
 
 
 def _tail(distance: float, error: float, clusters: int) -> float:
