@@ -52,16 +52,20 @@ class Checkpoint:
     def hash(self) -> str:
         """sha256 of configuration, weights, means and tokenizer.
 
-        A buffer that is all zero is left out: later versions may add one.
+        A buffer that is all zero is left out: later versions may add one. Zeros of projected
+        matrices have no sign, as in the file.
         """
         digest = hashlib.sha256(self.config.hash().encode())
         digest.update(self.tokenizer.hash().encode())
         buffers = {name for name, _ in self.model.named_buffers()}
+        sparse = {matrix.name for matrix in self.model.projected()}
         for name, value in sorted(self.model.stored().items()):
             if name in buffers and not value.any():
                 continue
             digest.update(name.encode())
-            digest.update(value.detach().float().contiguous().cpu().numpy().tobytes())
+            array = value.detach().float().contiguous().cpu().numpy()
+            # Adding nothing makes +0.0 of -0.0.
+            digest.update((array + np.float32(0) if name in sparse else array).tobytes())
         for site in sorted(self.means):
             digest.update(str(site).encode())
             digest.update(self.means[site].tobytes())

@@ -20,7 +20,7 @@ _LONGEST = 9  # bytes of one gap
 
 
 def pack(matrix: NDArray[np.float32]) -> Parts:
-    """Arrays `values`, `gaps`, `shape` that `unpack` turns back, bit for bit.
+    """Arrays `values`, `gaps`, `shape` that `unpack` turns back, to the bit but for signs of zeros.
 
     Values that bfloat16 holds exactly take two bytes, others four.
     """
