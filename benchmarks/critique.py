@@ -23,13 +23,12 @@ from circuit_measures import geometric, share, sizes, verdict_shares
 from rich.console import Console
 
 from wirework.ablation import AblationConfig
-from wirework.circuit import Circuit
 from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.core import Measure, RunRecord
 from wirework.core.files import write_json
 from wirework.core.stats import bootstrap_interval
-from wirework.discovery import DiscoveryConfig, discover
+from wirework.discovery import DiscoveryConfig, Search, search
 from wirework.tasks import load_task
 from wirework.training import load_checkpoint
 from wirework.validation import ValidationConfig, validate
@@ -61,19 +60,19 @@ def main() -> None:
         nonsense = null_task(task, wanted.null, checkpoint.tokenizer, seed=seed)
         for kind, questions in (("task", task), (wanted.null, nonsense)):
             for ablation in wanted.ablations:
-                circuit = discover(
+                found = search(
                     checkpoint, questions, seed=seed, unlearned_ok=True, start=shown,
                     config=config.replace(ablation=ABLATIONS[ablation].plain()),
                 )  # fmt: skip
-                row = _row(circuit, kind, ablation, seed)
+                row = _row(found, kind, ablation, seed)
                 if ablation == MEAN and wanted.verdicts:
                     report = validate(
-                        circuit, checkpoint, questions, groups=wanted.groups, config=asked,
+                        found.circuit, checkpoint, questions, groups=wanted.groups, config=asked,
                         seed=seed, start=shown,
                     )  # fmt: skip
                     row |= {"verdict": report.verdict, "report": report.to_json()}
                 rows.append(row)
-    found = {
+    result = {
         "measures": {name: m.to_json() for name, m in _summary(rows, wanted.null).items()},
         "rows": rows,
         "model": wanted.model,
@@ -83,10 +82,10 @@ def main() -> None:
             seed=None, dtype="auto", threads=torch.get_num_threads()
         ).to_json(),
     }
-    write_json(wanted.out, found)
+    write_json(wanted.out, result)
     # The reports are in the file; on the screen their verdicts are enough.
     told = [{name: value for name, value in row.items() if name != "report"} for row in rows]
-    print(json.dumps({**found, "rows": told}, indent=1))
+    print(json.dumps({**result, "rows": told}, indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -106,14 +105,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _row(circuit: Circuit, kind: str, ablation: str, seed: int) -> Row:
-    losses = circuit.losses
+def _row(found: Search, kind: str, ablation: str, seed: int) -> Row:
+    losses = found.circuit.losses
     return {
         "answers": kind,
         "ablation": ablation,
         "seed": seed,
-        "reached": losses["select_loss"] <= losses["target_loss"],
-        **sizes(circuit),
+        "reached": found.reached,
+        **sizes(found.circuit),
         "task_loss": losses["task_loss"],
         "task_accuracy": losses["task_accuracy"],
         "model_loss": losses["model_loss"],

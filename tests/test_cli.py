@@ -37,6 +37,7 @@ FEW = [
     "draws=3", "pairs=12", "restore_draws=4", "budgets=[1]", "adversary_restarts=1",
     "adversary_steps=1", "adversary_tries=2", "null_steps=10", "matched_draws=2", "attack_pairs=4",
     "test_draws=19", "needed_nodes=4", "edge_tests=4", "edge_draws=9",
+    'null_controls=["nonsense"]',
 ]  # fmt: skip
 
 

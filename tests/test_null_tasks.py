@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isnan
+from math import inf
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import torch
 from planted_circuits import circuit_of
 from wirework import load
 from wirework.circuit import Circuit
-from wirework.core import Site, WireworkError
+from wirework.core import Report, Site, WireworkError
 from wirework.core.progress import silent
 from wirework.discovery import DiscoveryConfig, discover, search
 from wirework.planted import Planted, quote_with_decoys
@@ -143,24 +143,34 @@ def test_searches_on_controls(planted: Planted, circuit: Circuit) -> None:
     found = null_findings(subject, QUICK, seed=0, start=silent).measures
     edges = {control: found[f"null_edges:{control}"].value for control in CONTROLS}
     for kind in NULL_KINDS:
-        assert isnan(edges[kind])
-        assert "not reachable" in found[f"null_edges:{kind}"].note
+        assert edges[kind] == inf
+        assert "none found" in found[f"null_edges:{kind}"].note
     # Of so few weights the places alone are the circuit, whatever their values.
     assert edges["random_weights"] == circuit.n_edges
     assert found["null_edges"].value == circuit.n_edges
     assert "random_weights" in found["null_edges"].note
     assert found["null_ratio"].value == 1
-    assert found["null_edges"].n == len(CONTROLS)
+    assert found["null_edges"].n == len(CONTROLS) - 1
 
 
-def test_no_control_reached_is_no_number(planted: Planted, circuit: Circuit) -> None:
+def test_no_control_reached_is_the_best_that_can_be(planted: Planted, circuit: Circuit) -> None:
     subject = Subject.of(circuit, planted.checkpoint, None)
     config = QUICK.replace(null_controls=("inverted",), matched_draws=1)
     found = null_findings(subject, config, seed=0, start=silent).measures
-    assert isnan(found["null_edges"].value)
-    assert isnan(found["null_ratio"].value)
+    assert found["null_edges"].value == found["null_ratio"].value == inf
+    report = Report("validation", found)
+    assert report.require(null_edges=100, null_ratio=2) is report
+    assert " inf " in str(report)
     none = null_findings(subject, config.replace(null_controls=()), seed=0, start=silent).measures
     assert set(none) == {"control_loss:random", "control_loss:matched"}
+
+
+def test_constant_answers_stand_apart(planted: Planted, circuit: Circuit) -> None:
+    subject = Subject.of(circuit, planted.checkpoint, None)
+    config = QUICK.replace(null_controls=("constant",), matched_draws=1)
+    found = null_findings(subject, config, seed=0, start=silent).measures
+    assert "null_edges:constant" in found
+    assert "null_edges" not in found
 
 
 def test_chance_circuits_do_worse(planted: Planted, circuit: Circuit) -> None:

@@ -21,6 +21,7 @@ from wirework.discovery.patience import Patience
 from wirework.planted import Planted, close_quote
 from wirework.tasks import load_task
 from wirework.training import load_checkpoint
+from wirework.validation.null_tasks import null_task
 
 QUICK = DiscoveryConfig(
     steps=60, batch=8, coefficient=3e-3, lr=1e-2, dtype="float32", look_every=10, edge_steps=40,
@@ -49,6 +50,16 @@ def ablated(name: str) -> list[str]:
     settings = [f"ablation.kind={kind}"]
     settings += ["ablation.norms=frozen"] * ("frozen-norms" in options)
     return settings + ["ablation.gate=before"] * ("gate-before" in options)
+
+
+def test_a_search_says_whether_it_met_what_else_was_asked_beside_the_loss(
+    planted: Planted,
+) -> None:
+    assert found(planted).reached
+    asked = QUICK.replace(faithfulness=3, retries=0)
+    missed = search(planted.checkpoint, planted.task, config=asked, unlearned_ok=True)
+    assert missed.circuit.losses["select_loss"] <= asked.target_loss
+    assert not missed.reached
 
 
 @pytest.mark.parametrize("edges", [pytest.param("false", marks=pytest.mark.long), "true"])
@@ -125,10 +136,30 @@ def test_an_interrupted_search_goes_on_to_the_same_bytes(
 def test_patience_ends_where_the_objective_has_stopped_falling() -> None:
     patience = Patience(100)
     for step in range(1, 400):
-        patience.look(step, max(0.1, 1 - step / 200))
+        patience.look(step, max(0.1, 1 - step / 200), 0.0)
         if patience.lost:
             break
     assert 250 <= step <= 350
+
+
+@pytest.mark.parametrize(("loss", "given_up"), [(0.45, True), (0.4, False)])
+def test_patience_gives_up_where_the_loss_stays_near_chance(loss: float, given_up: bool) -> None:
+    patience = Patience(0, give_up=80, target=0.15)
+    for step in range(1, 201):
+        patience.look(step, 0.7 if step <= 30 else loss, 1.0)
+        if patience.lost:
+            break
+    assert (patience.done, patience.hopeless) == ((80, True) if given_up else (200, False))
+
+
+def test_a_search_for_what_is_not_there_is_given_up(planted: Planted) -> None:
+    checkpoint, asked = planted.checkpoint, QUICK.replace(give_up=20)
+    null = null_task(planted.task, "inverted", checkpoint.tokenizer, seed=0)
+    for task, steps in ((planted.task, QUICK.steps), (null, 20)):
+        bar = InterruptGates(1000)
+        result = search(checkpoint, task, config=asked, unlearned_ok=True, start=bar)
+        assert 1000 - bar.left == steps
+        assert result.reached == (task is planted.task)
 
 
 def test_bisection_goes_beyond_the_open_gates_only_where_it_may(planted: Planted) -> None:

@@ -127,3 +127,14 @@ def test_other_searches_find_the_planted_circuit(planted: Planted, circuit: Circ
     core = set(found.details["stability"]["core"])
     assert core == {str(node) for node in planted.nodes(*QUOTE)}
     assert found.measures["stability"].value > 0.9
+
+
+def test_searches_that_miss_a_limit_are_compared_with_nothing(planted: Planted) -> None:
+    config = DiscoveryConfig(steps=60, faithfulness=3, retries=0)
+    own = discover(planted.checkpoint, planted.task, config=config, unlearned_ok=True)
+    assert own.losses["select_loss"] <= config.target_loss
+    subject = Subject.of(own, planted.checkpoint, None)
+    asked = ValidationConfig(stability_runs=1)
+    found = stability_findings(subject, asked, seed=0, start=silent)
+    assert found.measures["runs_reached"].value == 0
+    assert found.measures["stability"].n == 1

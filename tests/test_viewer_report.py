@@ -88,6 +88,8 @@ def test_the_picture_of_a_measure_has_its_value_between_the_ends_of_its_axis(
 def test_a_value_that_is_no_number_has_no_picture() -> None:
     (shown,) = report_panel(Report("x", {"a": Measure(float("nan"), 0.0, 1.0)}))["measures"]
     assert shown["picture"] is None and shown["value"] == "–"
+    (shown,) = report_panel(Report("x", {"null_edges": Measure(float("inf"))}))["measures"]
+    assert shown["picture"] is None and shown["value"] == "∞"
 
 
 def test_the_curves_are_those_of_the_report() -> None:

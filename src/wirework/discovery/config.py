@@ -31,13 +31,15 @@ class DiscoveryConfig(Config):
     `shut_below`: a gate whose number falls so low by the next look, every `look_every` steps,
     stays shut, and its node leaves the computation; -1 (published) shuts none. `patience`: stop
     training after so many steps in which loss + `coefficient` x open gates did not fall; 0 never
-    stops early. `restore`: what the circuit should bear. `none` (published) trains with every
-    other node cut; otherwise each step counts the mean of that loss and the one with some closed
-    nodes restored: `random`, each with a probability drawn evenly between 0 and `restore_rate` at
-    every step, or `adversarial`, the `restore_budget` nodes whose gates raise the loss fastest.
-    A candidate must then meet the target with nodes restored as well, in the mean of random draws
-    or with the worst that a short search finds, before calibration. `attention`: highest distance
-    of its heads' attention from the whole model's, in the mean over prompts and heads
+    stops early. `give_up`: stop after so many steps if the loss, with what exceeds the limits,
+    has not come half the way from chance (ln 2) to the target; 0 never does. `restore`:
+    what the circuit should bear. `none` (published) trains with every other node cut; otherwise
+    each step counts the mean of that loss and the one with some closed nodes restored: `random`,
+    each with a probability drawn evenly between 0 and `restore_rate` at every step, or
+    `adversarial`, the `restore_budget` nodes whose gates raise the loss fastest. A candidate must
+    then meet the target with nodes restored as well, in the mean of random draws or with the worst
+    that a short search finds, before calibration. `attention`: highest distance of its heads'
+    attention from the whole model's, in the mean over prompts and heads
     (`ablation.attention_distance`); 1 (published) allows everything.
     """
 
@@ -71,6 +73,7 @@ class DiscoveryConfig(Config):
     shut_below: float = Field(-0.3, ge=-1, le=0)
     look_every: int = Field(50, ge=1)
     patience: int = Field(150, ge=0)
+    give_up: int = Field(0, ge=0)
     restore: Literal["none", "random", "adversarial"] = "none"
     restore_rate: float = Field(1.0, gt=0, le=1)
     restore_budget: int = Field(16, ge=1)

@@ -29,11 +29,14 @@ from wirework.tasks import Task
 @dataclass(frozen=True)
 class Search:
     """What a search found. `scores`: a number for every node, site -> (channels), higher =
-    keep. `curve`: the loss on `select` at every size that was measured, rising in nodes."""
+    keep. `curve`: the loss on `select` at every size that was measured, rising in nodes.
+    `reached`: whether the circuit meets the target and every limit beside it; false only with
+    `unlearned_ok`, the circuit being that of the open gates then, as they are."""
 
     circuit: Circuit
     scores: dict[Site, NDArray[np.float32]]
     curve: tuple[CurvePoint, ...]
+    reached: bool
 
 
 def discover(
@@ -70,11 +73,11 @@ def search(
     """Train gates, discretise, clean up, calibrate, extract.
 
     `target_loss` (nats) goes before `config`'s. `state`: file to save progress to and to resume
-    from. `unlearned_ok`: go on although the full model misses the target; then all gates may stay
-    open. `forbidden`: nodes that no circuit may keep. The circuit runs alone where its ablation
-    holds cut nodes at constants. Raises `task-unlearned`, `edges-need-constants`, `node-unknown`,
-    `ablation-lengths` (before any work),
-    `target-missed`, `resume-mismatch`, `interrupted` and what the task's encoding raises.
+    from. `unlearned_ok`: go on although the full model misses the target; then the search may
+    miss it too (`Search.reached`). `forbidden`: nodes that no circuit may keep. The circuit runs
+    alone where its ablation holds cut nodes at constants. Raises `task-unlearned`,
+    `edges-need-constants`, `node-unknown`, `ablation-lengths` (before any work), `target-missed`,
+    `resume-mismatch`, `interrupted` and what the task's encoding raises.
     """
     config = config or DiscoveryConfig()
     if target_loss is not None:
@@ -107,7 +110,7 @@ def search(
     if forbidden:
         recipe["forbidden"] = sorted(str(node) for node in forbidden)
     circuit = store(checkpoint, task, bench, found, seed=seed, recipe=recipe)
-    return Search(circuit, scores, bench.curve())
+    return Search(circuit, scores, bench.curve(), found.meets_target)
 
 
 def _check(config: DiscoveryConfig) -> None:

@@ -67,7 +67,7 @@ def train_gates(
     gates = gated.gates
     learned = nn.ModuleDict({"gates": gates, "objective": objective})
     optimizer = _optimizer(gates, objective, config)
-    patience = Patience(config.patience)
+    patience = Patience(config.patience, config.give_up, config.target_loss)
     first = load_gates(state, learned, optimizer, patience, identity)
     gated.renew()
     with Interruptible() as stop, start(label, steps, first) as progress:
@@ -94,7 +94,7 @@ def train_gates(
             done, loss = step + 1, float(task_loss.detach())
             n_open = int(opened.detach().sum())
             progress.advance(loss=loss, open=n_open)
-            patience.look(done, loss + objective.coefficient * n_open)
+            patience.look(done, loss, objective.coefficient * n_open)
             if done % config.look_every == 0:
                 gates.look(done / steps)
                 if gates.shut_low(config.shut_below):

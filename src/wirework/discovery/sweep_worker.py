@@ -63,7 +63,7 @@ def perform(job: Job) -> Outcome:
         if caught.code == "interrupted":
             return Outcome(None, time.perf_counter() - began)
         status, error, found = _STATUS.get(caught.code, "failed"), caught.to_json(), None
-    if found and found.circuit.losses["select_loss"] > run.discovery.target_loss:
+    if found and not found.reached:
         status = "missed"  # with `unlearned_ok` a circuit comes all the same
     return Outcome(_result(job, status, error, found), time.perf_counter() - began)
 

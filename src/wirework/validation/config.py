@@ -39,9 +39,9 @@ class ValidationConfig(Config):
     are tied, half a share. `alpha`: level of the tests after correction.
 
     `null_controls`: what the circuit's search is tried on in vain: the null tasks `nonsense`,
-    `shuffled`, `constant`, `inverted`, and `random_weights`; each takes at most `null_steps` gate
-    steps. `matched_draws`: random circuits whose loss is told. `stability_runs`: searches made
-    again; each takes as long as the first.
+    `shuffled`, `constant`, `inverted`, and `random_weights`; each is given up after `null_steps`
+    gate steps if the loss is still near chance. `matched_draws`: random circuits whose loss is
+    told. `stability_runs`: searches made again; each takes as long as the first.
     """
 
     draws: int = Field(200, ge=1)
@@ -75,7 +75,7 @@ class ValidationConfig(Config):
     alpha: float = Field(0.05, gt=0, lt=1)
     null_controls: tuple[
         Literal["nonsense", "shuffled", "constant", "inverted", "random_weights"], ...
-    ] = ("nonsense",)
+    ] = ("nonsense", "shuffled", "constant", "inverted", "random_weights")
     null_steps: int = Field(300, ge=1)
     matched_draws: int = Field(20, ge=1)
     stability_runs: int = Field(3, ge=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan, nan
+from math import inf, isinf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,19 @@ from wirework.validation.controls import random_circuit
 from wirework.validation.findings import Findings
 from wirework.validation.minimality import pair_losses
 from wirework.validation.null_tasks import null_task, reinitialised
-from wirework.validation.recipe import reached, recipe_of
+from wirework.validation.recipe import recipe_of
 from wirework.validation.subject import Subject
 
 RANDOM_WEIGHTS = "random_weights"
 """The control whose task is the circuit's and whose model has learned nothing."""
 
+CONSTANT = "constant"
+"""The control that asks for nothing of the prompt: one node that always writes may be enough."""
+
 _NEAREST = 5
 """A node is replaced by one of so many whose activations are most like its own in size."""
 
-_CANDIDATES = 30
+_CANDIDATES = 10
 """Circuits that a search measures to discretise, and some of its clean-up; for `null_passes`."""
 
 
@@ -40,9 +43,10 @@ def null_findings(
     """`null_edges` (design §4), `null_edges:CONTROL` of each of `config.null_controls`,
     `null_ratio`, `control_loss:random` and `control_loss:matched`.
 
-    Each control is searched by the circuit's own recipe, with at most `config.null_steps` gate
-    steps and no least share of the model's margin, as the model has none there. NaN where the
-    search does not reach the circuit's target. Raises what `null_task` raises.
+    Each control is searched by the circuit's own recipe, but without a least share of the model's
+    margin, as the model has none there, and given up after `config.null_steps` gate steps if the
+    loss is still near chance (`DiscoveryConfig.give_up`). Infinity where the search meets the
+    circuit's target with no set of nodes. Raises what `null_task` raises.
     """
     edges: dict[str, float] = {}
     losses: dict[str, float] = {}
@@ -51,10 +55,9 @@ def null_findings(
     found = {
         f"null_edges:{control}": Measure(
             count, n=1, better="higher",
-            note=f"Edges that a search of at most {config.null_steps} gate steps needs for the "
-            f"control {control}; "
-            + ("not reachable: " if isnan(count) else "")
-            + f"its loss on select is {losses[control]:.3f}",
+            note=f"Edges that a search by the circuit's recipe needs for the control {control}; "
+            + ("none found within its limits, open gates have" if isinf(count) else "these have")
+            + f" a loss of {losses[control]:.3f} on select",
         )
         for control, count in edges.items()
     }  # fmt: skip
@@ -64,9 +67,10 @@ def null_findings(
 
 
 def null_passes(subject: Subject, config: ValidationConfig) -> float:
-    """Forward passes over `config.pairs` pairs that the group costs, at most about."""
+    """Forward passes over `config.pairs` pairs that the group costs, about; more where a control
+    is not given up."""
     recipe = recipe_of(subject.circuit)
-    trained = 3 * min(config.null_steps, recipe.steps) * recipe.batch
+    trained = 2 * min(config.null_steps, recipe.steps) * recipe.batch
     measured = _CANDIDATES * (recipe.calibration_pairs + len(subject.select))
     searches = len(config.null_controls) * (trained + measured) / config.pairs
     return searches + 2 * config.matched_draws + 2
@@ -75,15 +79,14 @@ def null_passes(subject: Subject, config: ValidationConfig) -> float:
 def _null_edges(
     subject: Subject, config: ValidationConfig, control: str, seed: int, start: StartProgress
 ) -> tuple[float, float]:
-    """Edges of the circuit that the search finds, NaN without one; its loss on `select`."""
+    """Edges of the circuit that the search finds, infinitely many without one; its loss on
+    `select`."""
     recipe = recipe_of(subject.circuit)
-    recipe = recipe.replace(steps=min(config.null_steps, recipe.steps), faithfulness=0)
+    recipe = recipe.replace(give_up=config.null_steps, faithfulness=0)
     checkpoint, task = _control(subject, control, seed)
-    found = search(
-        checkpoint, task, config=recipe, seed=seed, unlearned_ok=True, start=start
-    ).circuit
-    loss = found.losses["select_loss"]
-    return (float(found.n_edges) if reached(found, recipe) else nan), loss
+    found = search(checkpoint, task, config=recipe, seed=seed, unlearned_ok=True, start=start)
+    count = float(found.circuit.n_edges) if found.reached else inf
+    return count, found.circuit.losses["select_loss"]
 
 
 def _control(subject: Subject, control: str, seed: int) -> tuple[Checkpoint, Task]:
@@ -101,19 +104,20 @@ def _without_padding(prompts: PromptTensors) -> Iterator[Tensor]:
 
 
 def _summary(edges: dict[str, float], circuit_edges: int) -> dict[str, Measure]:
-    """The smallest over the controls."""
-    if not edges:
+    """The smallest over the controls that ask for something of the prompt."""
+    asking = {control: count for control, count in edges.items() if control != CONSTANT}
+    if not asking:
         return {}
-    known = {control: count for control, count in edges.items() if not isnan(count)}
-    least = min(known, key=known.__getitem__, default="none is reachable")
-    count = known.get(least, nan)
+    least = min(asking, key=asking.__getitem__)
+    count = asking[least]
     return {
         "null_edges": Measure(
-            count, n=len(edges), better="higher",
-            note=f"Fewest edges that the same search needs for a control task: {least}",
+            count, n=len(asking), better="higher",
+            note="Fewest edges that a search by the circuit's recipe needs for a control that "
+            f"asks for something of the prompt: {'none found' if isinf(count) else least}",
         ),
         "null_ratio": Measure(
-            (count + 1) / (circuit_edges + 1), n=len(edges), better="higher",
+            (count + 1) / (circuit_edges + 1), n=len(asking), better="higher",
             note=f"(null_edges + 1) / (edges + 1), the circuit having {circuit_edges} edges; "
             "near 1 the search fits anything as easily",
         ),

@@ -16,8 +16,3 @@ def recipe_of(circuit: Circuit) -> DiscoveryConfig:
     config = DiscoveryConfig(ablation=AblationConfig.of_name(circuit.ablation))
     target = circuit.losses.get("target_loss", config.target_loss)
     return config.replace(target_loss=target)
-
-
-def reached(circuit: Circuit, config: DiscoveryConfig) -> bool:
-    """Whether a search that may end without reaching its target has reached it."""
-    return circuit.losses["select_loss"] <= config.target_loss

@@ -20,7 +20,7 @@ from wirework.discovery import DiscoveryConfig, search
 from wirework.tasks import Pair, Task
 from wirework.validation.config import ValidationConfig
 from wirework.validation.findings import Findings
-from wirework.validation.recipe import reached, recipe_of
+from wirework.validation.recipe import recipe_of
 from wirework.validation.subject import Subject
 
 CORE = 0.9
@@ -33,25 +33,23 @@ def stability_findings(
     """`stability_of` the circuit and of `config.stability_runs` more searches by its recipe, with
     another seed, with resampled pairs and with another coefficient by turns; `runs_reached`.
 
-    Searches that miss the target have no circuit to compare; `runs_reached` counts them. One
-    search costs as much as the circuit's own.
+    Searches that miss the target or a limit beside it have no circuit to compare;
+    `runs_reached` counts the others. One search costs as much as the circuit's own.
     """
     runs = variations(subject, config.stability_runs, seed)
     found = [
         search(
             subject.checkpoint, run.task, config=run.config, seed=run.seed, unlearned_ok=True,
             start=start,
-        ).circuit
+        )
         for run in runs
     ]  # fmt: skip
-    good = [
-        circuit for circuit, run in zip(found, runs, strict=True) if reached(circuit, run.config)
-    ]
+    good = [one.circuit for one in found if one.reached]
     low, high = share_interval(len(good), len(runs))
     told = {
         "runs_reached": Measure(
             len(good) / len(runs), low, high, len(runs), better="higher",
-            note=f"Share of further searches that reach the target: "
+            note=f"Share of further searches that reach all that they ask for: "
             f"{', '.join(run.what for run in runs)}",
         )
     }  # fmt: skip

@@ -23,8 +23,10 @@ def shorts(values: Iterable[float]) -> list[float | int | None]:
 
 def shown(value: float | None, digits: int = 3) -> str:
     """For people: three significant digits, a dash where there is no number."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     return f"{value:.{digits}g}"
 
 
