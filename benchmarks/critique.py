@@ -23,6 +23,7 @@ from circuit_measures import geometric, share, sizes, verdict_shares
 from rich.console import Console
 
 from wirework.ablation import AblationConfig
+from wirework.bench.trust import VERDICT_GROUPS
 from wirework.cli.progress import progress_to
 from wirework.cli.session import settle_process
 from wirework.core import Measure, RunRecord
@@ -99,7 +100,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="of the search")  # fmt: skip
     parser.add_argument("--set-validation", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--groups", nargs="+", default=[], help="of tests; all by default")
+    parser.add_argument("--groups", nargs="+", default=list(VERDICT_GROUPS),
+                        help="of tests; by default those with bars")  # fmt: skip
     parser.add_argument("--no-verdicts", dest="verdicts", action="store_false")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/critique.json"))
     return parser.parse_args()
