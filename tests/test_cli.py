@@ -118,6 +118,13 @@ def test_validate_prints_one_report_and_its_exit_code_says_whether_bars_were_met
     assert code == (1 if missed else 0), err
 
 
+def test_a_validation_without_what_decides_is_undecided(circuit: Path, run: Path) -> None:
+    code, text, _ = wirework("validate", circuit, "--model", run, "--group", "exactness")
+    assert code == 0
+    assert text.startswith("validation report: undecided")
+    assert "not measured: model_accuracy, task_loss" in text
+
+
 def test_a_late_failure_loses_no_report(
     circuit: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

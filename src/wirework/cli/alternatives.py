@@ -10,7 +10,7 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
-from wirework.cli.circuits import CIRCUIT, MODEL
+from wirework.cli.circuits import CIRCUIT, MODEL, model_of
 from wirework.cli.options import JSON, RESUME
 from wirework.cli.session import session, settle_process
 from wirework.core import Node
@@ -38,16 +38,14 @@ def alternatives(
     """
     with session(as_json) as run:
         settle_process()
-        from wirework.ablation import require_model_of
         from wirework.circuit import Circuit
         from wirework.discovery import alternatives
         from wirework.discovery.alternatives_folder import alternative_path
         from wirework.tasks import Task
-        from wirework.training import load_checkpoint
         from wirework.validation.recipe import recipe_of
 
-        first, checkpoint = Circuit.load(circuit), load_checkpoint(model)
-        require_model_of(first, checkpoint, circuit_name=str(circuit), model_name=model)
+        first = Circuit.load(circuit)
+        checkpoint = model_of(first, circuit, model)
         config, task = recipe_of(first), Task.from_json(first.task)
         folder = out or circuit.with_suffix(".alternatives")
         found = alternatives(
