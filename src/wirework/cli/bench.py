@@ -183,7 +183,10 @@ def trust(
         Path | None,
         typer.Option(help="Keep every result in this folder; the same call goes on from there."),
     ] = None,
-    seed: SEED = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="First seed of all models (default: 50, not seen before)."),
+    ] = None,
     out: OUT = None,
     as_json: JSON = False,
 ) -> None:
@@ -195,7 +198,7 @@ def trust(
         settle_process()
         from wirework.bench.trust import FULL, TrustBench, bench_trust, dated
 
-        asked = {"seed": seed, "seeds": seeds, "verdict_seeds": verdict_seeds}
+        asked = {**_given(seed=seed), "seeds": seeds, "verdict_seeds": verdict_seeds}
         if full:
             asked.update(FULL)
             out = dated(out or Path("trust.json"))

@@ -76,7 +76,7 @@ class ValidationConfig(Config):
     null_controls: tuple[
         Literal["nonsense", "shuffled", "constant", "inverted", "random_weights"], ...
     ] = ("nonsense", "shuffled", "constant", "inverted", "random_weights")
-    null_steps: int = Field(300, ge=1)
+    null_steps: int = Field(200, ge=1)
     matched_draws: int = Field(20, ge=1)
     stability_runs: int = Field(3, ge=1)
 
