@@ -171,6 +171,18 @@ def test_a_search_finds_another_circuit_where_the_true_nodes_are_forbidden() -> 
 
 
 @pytest.mark.long
+def test_where_a_search_finds_no_circuit_there_is_no_verdict() -> None:
+    asked = TrustBench(
+        seed=52, verdict_seeds=1, families=("searched/shortcut/outcompeted", "template/cue"),
+        validation=SMALL,
+    )  # fmt: skip
+    report = bench_trust(asked)
+    verdicts = {row["name"]: row["verdict"] for row in report.details["verdicts"]}
+    assert verdicts["searched/shortcut/outcompeted/seed-52"] is None
+    assert report["hard_null_exposed"].n == 1
+
+
+@pytest.mark.long
 def test_the_implanted_are_right_circuits_of_a_trained_model() -> None:
     (case,) = cases_of("true", ["implanted"], [41], PLANTED)
     (judged,) = judge([case], TrustBench())

@@ -211,10 +211,11 @@ def _verdict_findings(config: TrustBench, rows: KeptRows, start: StartProgress) 
             for family, seed in product(families, seeds):
                 make = partial(_verdict, KINDS[name], family, seed, config)
                 row = rows.row(f"verdict-{KINDS[name]}-{family}-{seed}", make)
-                judged[family].append(row["verdict"])
                 table.append(row)
-                progress.advance(verdict=row["verdict"])
-            found |= _scored(name, judged)
+                if row["verdict"] is not None:
+                    judged[family].append(row["verdict"])
+                progress.advance(verdict=row["verdict"] or "no circuit")
+            found |= _scored(name, {family: words for family, words in judged.items() if words})
     return Findings(found, {"verdicts": table})
 
 
@@ -247,8 +248,10 @@ def _share_of(judged: Mapping[str, Sequence[str]], told: str, right: Collection[
 
 
 def _verdict(kind: Kind, family: str, seed: int, config: TrustBench) -> Row:
-    (one,) = judge(cases_of(kind, [family], [seed], config.discovery), config)
-    return one.to_json()
+    """The verdict on the case of this seed; None where there is no case."""
+    judged = judge(cases_of(kind, [family], [seed], config.discovery), config)
+    nothing = {"name": f"{family}/seed-{seed}", "kind": kind, "verdict": None, "missed": []}
+    return judged[0].to_json() if judged else {**nothing, "why": "No circuit was found."}
 
 
 def _recovery_findings(config: TrustBench, rows: KeptRows, start: StartProgress) -> Findings:
