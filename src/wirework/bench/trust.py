@@ -250,7 +250,7 @@ def _share_of(judged: Mapping[str, Sequence[str]], told: str, right: Collection[
 def _verdict(kind: Kind, family: str, seed: int, config: TrustBench) -> Row:
     """The verdict on the case of this seed; None where there is no case."""
     judged = judge(cases_of(kind, [family], [seed], config.discovery), config)
-    nothing = {"name": f"{family}/seed-{seed}", "kind": kind, "verdict": None, "missed": []}
+    nothing: Row = {"name": f"{family}/seed-{seed}", "kind": kind, "verdict": None, "missed": []}
     return judged[0].to_json() if judged else {**nothing, "why": "No circuit was found."}
 
 
