@@ -377,7 +377,7 @@ def test_a_circuit_of_a_trained_model() -> None:
     checkpoint, task = load("reference/v1-sparse-small"), load_task("python/single_double_quote")
     circuit = discover(checkpoint, task, config=DiscoveryConfig(steps=200))
     subject = Subject.of(circuit, checkpoint, None)
-    # Some 280 parts are tested: with fewer draws of padding hardly any p-value would be small enough.
+    # Some 280 parts are tested: with fewer draws of padding hardly a p-value is small enough.
     config = QUICK.replace(padding_most=299)
     found = hypothesis_findings(subject, config, seed=0, start=silent)
     assert found.measures["p:sufficiency"].value == 1 / 20
