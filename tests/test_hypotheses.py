@@ -377,8 +377,9 @@ def test_a_circuit_of_a_trained_model() -> None:
     checkpoint, task = load("reference/v1-sparse-small"), load_task("python/single_double_quote")
     circuit = discover(checkpoint, task, config=DiscoveryConfig(steps=200))
     subject = Subject.of(circuit, checkpoint, None)
-    # Some 280 parts are tested: with fewer draws of padding hardly a p-value is small enough.
-    config = QUICK.replace(padding_most=299)
+    # Some 280 parts are tested: with fewer draws hardly a p-value is small enough.
+    usual = ValidationConfig()
+    config = QUICK.replace(padding_most=usual.padding_most, flips=usual.flips)
     found = hypothesis_findings(subject, config, seed=0, start=silent)
     assert found.measures["p:sufficiency"].value == 1 / 20
-    assert found.measures["minimal_share"].value > 0.4
+    assert found.measures["minimal_share"].value > 0.5

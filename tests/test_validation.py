@@ -20,6 +20,7 @@ from wirework.validation import RULES, ValidationConfig, validate
 from wirework.validation.controls import random_circuit, random_elsewhere
 from wirework.validation.groups import GROUPS, require_curves
 
+JUDGED = ("fit", "controls", "exactness", "subsets", "mechanism")
 QUOTE = ("read opening", "read kind", "key", "value", "write answer", "final answer")
 MEASURES = {
     "task_loss", "task_loss_raw", "task_accuracy", "faithfulness", "sufficiency", "necessity",
@@ -39,8 +40,7 @@ def circuit(planted: Planted) -> Circuit:
 
 
 def test_a_planted_circuit_is_faithful(planted: Planted, circuit: Circuit) -> None:
-    groups = ("fit", "controls", "exactness", "subsets", "mechanism")
-    report = validate(circuit, planted.checkpoint, groups=groups)
+    report = validate(circuit, planted.checkpoint, groups=JUDGED)
     assert report.kind == "validation"
     assert report.verdict == "faithful"
     assert report.passed
@@ -65,7 +65,8 @@ def test_random_nodes_are_unfaithful(planted: Planted) -> None:
 
 def test_one_of_two_equal_units_is_enough_for_the_task_but_is_not_all_of_the_model() -> None:
     twins = twin_values()
-    report = fit_and_controls(circuit_of(twins, twins.nodes(*QUOTE)), twins.checkpoint, draws=5)
+    report = validate(circuit_of(twins, twins.nodes(*QUOTE)), twins.checkpoint, groups=JUDGED)
+    assert report.verdict == "partly"
     assert report["task_loss"].passed
     assert report["task_accuracy"].passed
     assert report["faithfulness"].passed is False
